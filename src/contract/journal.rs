@@ -164,6 +164,15 @@ pub enum Phase {
     CleanupJob,
 }
 
+// === impl StepKind ===
+
+impl StepKind {
+    /// Whether the workflow names such steps.
+    pub fn is_of_workflow(self) -> bool {
+        matches!(self, Self::Script | Self::Container)
+    }
+}
+
 // === impl Phase ===
 
 impl Phase {
@@ -174,6 +183,15 @@ impl Phase {
             Self::RunScriptStep => "run_script_step",
             Self::RunContainerStep => "run_container_step",
             Self::CleanupJob => "cleanup_job",
+        }
+    }
+
+    /// The kind of the steps that it runs.
+    pub fn step_kind(self) -> Option<StepKind> {
+        match self {
+            Self::RunScriptStep => Some(StepKind::Script),
+            Self::RunContainerStep => Some(StepKind::Container),
+            Self::PrepareJob | Self::CleanupJob => None,
         }
     }
 }

@@ -16,8 +16,10 @@
 
 pub mod env;
 mod journal;
+pub mod journals;
 mod layout;
 mod limits;
+pub mod lines;
 pub mod plain_file;
 mod quantity;
 mod reply;

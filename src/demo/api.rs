@@ -5,6 +5,7 @@
 //! `routes` dispatches requests, `access` authorises them, and `faults` injects failures. There is
 //! no TLS, because it listens on the loopback address only.
 
+pub mod containers;
 pub mod events;
 mod faults;
 pub(crate) mod object;

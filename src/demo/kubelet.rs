@@ -7,11 +7,12 @@ mod container;
 mod images;
 mod logs;
 mod order;
+pub mod paths;
 mod quantity;
 mod runtime;
 mod spec;
 mod status;
-mod volumes;
+pub(crate) mod volumes;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use ephemon_base::lock;
 use tokio::sync::{broadcast, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use super::api::containers::Kind;
 use super::api::object::text;
 use super::api::{Runtime, Store};
 use super::cgroups::Cgroups;
@@ -82,19 +84,6 @@ pub struct Truth {
     pub reason: &'static str,
     /// What it used.
     pub account: Account,
-}
-
-/// A container's type in the spec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// The pod's sandbox.
-    Sandbox,
-    /// `spec.initContainers`.
-    Init,
-    /// `spec.containers`.
-    Regular,
-    /// `spec.ephemeralContainers`.
-    Ephemeral,
 }
 
 /// An event that is shown to people.

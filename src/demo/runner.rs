@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::Node;
 use super::api::object::text;
+use super::kubelet::volumes::Volumes;
 use super::view::MountMode;
 pub(super) use call::Called;
 pub(super) use pod::pod;
@@ -71,16 +72,9 @@ impl<'a> Runner<'a> {
     pub(super) fn new(node: &'a Node, name: &str) -> io::Result<Self> {
         let pod = node.pod("default", name).map_err(io::Error::other)?;
         let uid = text(&pod, "/metadata/uid").unwrap_or_default();
-        let volume = |name: &str| {
-            let pods = node.root().join("var/lib/kubelet/pods").join(uid);
-            let short = format!("{}-{name}", uid.split('-').next().unwrap_or_default());
-            match node.mount_mode() {
-                MountMode::Textual => node.root().join("v").join(short),
-                _ => pods.join("volumes/kubernetes.io~empty-dir").join(name),
-            }
-        };
+        let volumes = Volumes::new(node.root(), uid, node.mount_mode());
         let (work, volume_here, pipe) =
-            (volume("work"), volume("ephemon"), volume(DIAG).join(PIPE));
+            (volumes.source("work"), volumes.source("ephemon"), volumes.source(DIAG).join(PIPE));
         let here = |path: &Path| path.to_string_lossy().into_owned();
         let (own_work, job_work, in_pod) = match node.mount_mode() {
             MountMode::Textual => (here(&work), here(&work), here(&volume_here)),

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::path::Path;
 
+use ephemon_contract::lines::Lines;
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record, Volume, is_container_name, plain_file};
 
 /// Most containers whose journals are read: the first ones.
@@ -49,7 +50,8 @@ fn records(path: &Path, left: &mut u64) -> Vec<Record> {
         file.take(most).read_to_end(&mut bytes).ok();
     }
     *left = left.saturating_sub(bytes.len() as u64);
-    bytes.split(|byte| *byte == b'\n').filter_map(Record::from_line).collect()
+    let found = Lines::default().take(&bytes);
+    found.records.into_iter().map(|(_, record)| record).collect()
 }
 
 #[cfg(test)]

@@ -9,26 +9,15 @@ mod containers;
 use std::collections::HashMap;
 
 use ephemon_base::visible::one_line;
-use ephemon_contract::{Phase, Record, StepKind};
+use ephemon_contract::journals::{Ended, HookJournal, InitJournal, Started, StepResult};
+use ephemon_contract::{Phase, Record};
 use ephemon_markdown::figures::{duration, or_dash};
-use ephemon_markdown::{Bar, Gantt, State, table};
+use ephemon_markdown::{Bar, Beginning, Gantt, State, Used, table};
 
 use super::journals::Journals;
 use super::step_usage::StepUsage;
 use containers::containers;
 
-const HEADS: [&str; 10] = [
-    "Step",
-    "Result",
-    "Began",
-    "Took",
-    "CPU time",
-    "Throttled",
-    "Memory",
-    "OOM kills",
-    "Read",
-    "Written",
-];
 /// Most characters of a step's name.
 const NAME_CHARS_MAX: usize = 120;
 /// Most bytes up to which rows are added, of the 1 MiB of a summary.
@@ -45,123 +34,109 @@ struct Step<'a> {
     usage: Option<StepUsage>,
 }
 
-/// What an init has told of a step.
-#[derive(Debug, Clone, Copy)]
-struct Told<'a> {
-    name: &'a str,
-    start_ns: u64,
-    /// The record of its end.
-    ended: Option<&'a Record>,
-}
+/// What an init says of a step: its beginning, and its end.
+type Told<'a> = (Started<'a>, Option<Ended<'a>>);
 
 /// The text of a job that is over; `None` if the hook has recorded nothing. `now_ns`: nanoseconds since
 /// 1970.
 pub(super) fn markdown(journals: &Journals, now_ns: u64) -> Option<String> {
-    let phases = phases(journals);
-    let steps = steps(journals);
-    let containers = containers(journals);
+    let hook = HookJournal::read(unmarked(&journals.hook));
+    let inits = journals.containers.iter();
+    let inits = inits.map(|(name, records)| (name.as_str(), InitJournal::read(unmarked(records))));
+    let inits: Vec<(&str, InitJournal<'_, ()>)> = inits.collect();
+    let phases = phases(&hook);
+    let steps = steps(&hook, &inits);
+    let containers = containers(&hook, &inits);
     let bars = steps.iter().map(|step| bar(step.name, step.start_ns, step.end_ns, step.state));
     let sections = [("Hook", phases), ("Steps", bars.collect()), ("Containers", containers)];
     let all = sections.iter().flat_map(|(_, bars)| bars);
     let start_unix_ms = all.map(|bar| bar.start_unix_ms).min()?;
-    let end_unix_ms = ms(cleaned_ns(journals).unwrap_or(now_ns));
+    let end_unix_ms = ms(cleaned_ns(&hook).unwrap_or(now_ns));
     let gantt = Gantt { start_unix_ms, end_unix_ms, sections: &sections };
     let mut text = format!("\n### Timeline\n\n{}", gantt.markdown());
-    let rows: Vec<[String; 10]> = steps.iter().map(|step| row(step, start_unix_ms)).collect();
+    let heads = [&Beginning::heads("Step")[..], &Used::HEADS].concat();
+    let rows: Vec<Vec<String>> = steps.iter().map(|step| row(step, start_unix_ms)).collect();
     let rows = rows.iter().map(|row| row.iter().map(String::as_str));
-    table(&mut text, "Steps", &HEADS, rows, BYTES_MAX);
+    table(&mut text, "Steps", &heads, rows, BYTES_MAX);
     Some(text)
 }
 
-/// When the last `cleanup_job` had ended: the job's end, as far as the hook knows it.
-fn cleaned_ns(journals: &Journals) -> Option<u64> {
-    let ends = journals.hook.iter().filter_map(|record| match record {
-        Record::HookPhase { at_ns, phase: Phase::CleanupJob, duration_ns, .. } => {
-            Some(at_ns.saturating_add(*duration_ns))
-        }
-        _ => None,
-    });
-    ends.max()
+/// Nothing is known of a record but what it says.
+fn unmarked(records: &[Record]) -> impl Iterator<Item = ((), &Record)> {
+    records.iter().map(|record| ((), record))
 }
 
-fn phases(journals: &Journals) -> Vec<Bar<'_>> {
-    let bars = journals.hook.iter().filter_map(|record| match record {
-        Record::HookPhase {
-            at_ns,
-            phase: phase @ (Phase::PrepareJob | Phase::CleanupJob),
-            duration_ns,
-            success,
-            ..
-        } => {
-            let state = if *success { State::Done } else { State::Failed };
-            let end = at_ns.saturating_add(*duration_ns);
-            Some(bar(phase.as_str(), *at_ns, Some(end), state))
-        }
-        _ => None,
+/// When the last `cleanup_job` had ended: the job's end, as far as the hook knows it.
+fn cleaned_ns(hook: &HookJournal<'_, ()>) -> Option<u64> {
+    let calls = hook.calls.iter().filter(|((), call)| call.phase == Phase::CleanupJob);
+    calls.map(|((), call)| call.end_ns()).max()
+}
+
+fn phases<'a>(hook: &HookJournal<'a, ()>) -> Vec<Bar<'a>> {
+    let calls = hook.calls.iter().filter(|((), call)| call.phase.step_kind().is_none());
+    let bars = calls.map(|((), call)| {
+        let state = if call.success { State::Done } else { State::Failed };
+        bar(call.phase.as_str(), call.at_ns, Some(call.end_ns()), state)
     });
     bars.collect()
 }
 
 /// By their beginnings. A call of the hook that was killed has recorded nothing, but its init has.
-fn steps(journals: &Journals) -> Vec<Step<'_>> {
-    let mut told = told(journals);
+fn steps<'a>(
+    hook: &HookJournal<'a, ()>,
+    inits: &[(&'a str, InitJournal<'a, ()>)],
+) -> Vec<Step<'a>> {
+    let mut told = told(inits);
     let mut steps = Vec::new();
-    for record in &journals.hook {
-        let Record::HookPhase {
-            at_ns,
-            phase: phase @ (Phase::RunScriptStep | Phase::RunContainerStep),
-            duration_ns,
-            success,
-            container,
-            name,
-            display_name,
-            exit_code,
-            ..
-        } = record
-        else {
+    for ((), call) in &hook.calls {
+        if call.phase.step_kind().is_none() {
             continue;
-        };
-        let own = container.as_deref().and_then(|container| told.remove(&(container, *at_ns)));
-        let name = display_name.as_deref().or(name.as_deref()).unwrap_or(phase.as_str());
-        let is_cancelled = own.is_some_and(Told::is_cancelled);
-        let (result, state) = result(*success, is_cancelled, *exit_code);
-        let (start_ns, end_ns) = (*at_ns, Some(at_ns.saturating_add(*duration_ns)));
-        let usage = own.and_then(Told::usage);
+        }
+        let own = call.container.and_then(|container| told.remove(&(container, call.at_ns)));
+        let ended = own.and_then(|(_, ended)| ended);
+        let name = call.display_name.or(call.name).unwrap_or(call.phase.as_str());
+        let how = ended.map(|ended| (ended.end, ended.cancelled));
+        let (result, state) = shown(StepResult::of(how, call.exit_code, call.success));
+        let usage = ended.map(|ended| StepUsage::of(ended.process, ended.cgroup));
+        let (start_ns, end_ns) = (call.at_ns, Some(call.end_ns()));
         steps.push(Step { name, start_ns, end_ns, result, state, usage });
     }
-    steps.extend(told.into_values().map(Told::step));
+    steps.extend(told.into_values().map(alone));
     steps.sort_by_key(|step| (step.start_ns, step.name));
     steps
 }
 
+/// A step of which nobody but init has told.
+fn alone<'a>((started, ended): Told<'a>) -> Step<'a> {
+    let (result, state) = match ended {
+        Some(ended) => shown(StepResult::of(Some((ended.end, ended.cancelled)), None, false)),
+        // The job is over, and with it the step: it was killed with its init.
+        None => ("end not known".to_owned(), State::Unknown),
+    };
+    let usage = ended.map(|ended| StepUsage::of(ended.process, ended.cgroup));
+    let end_ns = ended.map(|ended| ended.at_ns);
+    Step { name: started.name, start_ns: started.at_ns, end_ns, result, state, usage }
+}
+
 /// What is said of how a step ended.
-fn result(success: bool, is_cancelled: bool, exit_code: Option<u8>) -> (String, State) {
-    match (success, is_cancelled, exit_code) {
-        (true, ..) => ("success".to_owned(), State::Done),
-        (_, true, _) => ("cancelled".to_owned(), State::Done),
-        (_, _, Some(code)) => (format!("failure, exit code {code}"), State::Failed),
-        (_, _, None) => ("failure".to_owned(), State::Failed),
+fn shown(result: StepResult) -> (String, State) {
+    match result {
+        StepResult::Success(_) => ("success".to_owned(), State::Done),
+        StepResult::Cancelled(_) => ("cancelled".to_owned(), State::Done),
+        StepResult::Failure(code) => (format!("failure, exit code {code}"), State::Failed),
+        StepResult::Error => ("failure".to_owned(), State::Failed),
     }
 }
 
 /// By container and the beginning of the hook's call.
-fn told(journals: &Journals) -> HashMap<(&str, u64), Told<'_>> {
+fn told<'a>(inits: &[(&'a str, InitJournal<'a, ()>)]) -> HashMap<(&'a str, u64), Told<'a>> {
     let mut told = HashMap::new();
-    for (container, records) in &journals.containers {
-        let mut ends = HashMap::new();
-        for record in records {
-            if let Record::StepEnded { step, .. } = record {
-                ends.entry(*step).or_insert(record);
-            }
-        }
-        for record in records {
-            if let Record::StepStarted { at_ns, step, name, kind, called_ns: Some(called), .. } =
-                record
-                && matches!(kind, StepKind::Script | StepKind::Container)
-            {
-                let ended = ends.get(step).copied();
-                let one = Told { name, start_ns: *at_ns, ended };
-                told.entry((container.as_str(), *called)).or_insert(one);
+    for (container, init) in inits {
+        for ran in init.steps.values() {
+            let Some(((), started)) = ran.started else { continue };
+            if let Some(called_ns) = started.called_ns.filter(|_| started.kind.is_of_workflow()) {
+                let ended = ran.ended.map(|((), ended)| ended);
+                told.entry((*container, called_ns)).or_insert((started, ended));
             }
         }
     }
@@ -176,49 +151,25 @@ fn ms(ns: u64) -> u64 {
     ns / 1_000_000
 }
 
-fn row(step: &Step<'_>, start_unix_ms: u64) -> [String; 10] {
+fn row(step: &Step<'_>, start_unix_ms: u64) -> Vec<String> {
     let took = step.end_ns.map(|end| ms(end.saturating_sub(step.start_ns)));
+    let beginning = Beginning {
+        name: one_line(step.name, NAME_CHARS_MAX),
+        result: step.result.clone(),
+        began: duration(ms(step.start_ns).saturating_sub(start_unix_ms)),
+        took: or_dash(took, duration),
+    };
     let used =
         |of: fn(&StepUsage) -> Option<String>| or_dash(step.usage.as_ref().and_then(of), |it| it);
-    [
-        one_line(step.name, NAME_CHARS_MAX),
-        step.result.clone(),
-        duration(ms(step.start_ns).saturating_sub(start_unix_ms)),
-        or_dash(took, duration),
-        used(|it| Some(it.cpu.clone())),
-        used(|it| it.throttled.clone()),
-        used(|it| Some(it.memory.clone())),
-        used(|it| it.oom_kills.map(|kills| kills.to_string())),
-        used(|it| it.read.clone()),
-        used(|it| it.written.clone()),
-    ]
-}
-
-// === impl Told ===
-
-impl<'a> Told<'a> {
-    fn is_cancelled(self) -> bool {
-        matches!(self.ended, Some(Record::StepEnded { cancelled: true, .. }))
-    }
-
-    fn usage(self) -> Option<StepUsage> {
-        let Some(Record::StepEnded { process, cgroup, .. }) = self.ended else { return None };
-        Some(StepUsage::of(process, cgroup))
-    }
-
-    /// A step of which nobody else has told.
-    fn step(self) -> Step<'a> {
-        let Self { name, start_ns, ended } = self;
-        let (end_ns, (result, state)) = match ended {
-            Some(Record::StepEnded { at_ns, end, .. }) => {
-                let code = end.exit_code();
-                (Some(*at_ns), result(code == 0, self.is_cancelled(), Some(code)))
-            }
-            // The job is over, and with it the step: it was killed with its init.
-            _ => (None, ("end not known".to_owned(), State::Unknown)),
-        };
-        Step { name, start_ns, end_ns, result, state, usage: self.usage() }
-    }
+    let used = Used {
+        cpu: used(|it| Some(it.cpu.clone())),
+        throttled: used(|it| it.throttled.clone()),
+        memory: used(|it| Some(it.memory.clone())),
+        oom_kills: used(|it| it.oom_kills.map(|kills| kills.to_string())),
+        read: used(|it| it.read.clone()),
+        written: used(|it| it.written.clone()),
+    };
+    beginning.cells().into_iter().chain(used.cells()).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use ephemon_contract::journals::StepResult;
 use ephemon_contract::trace::SpanId;
 use ephemon_contract::{Phase, StepKind};
 
@@ -51,11 +52,7 @@ pub(super) fn steps(
     }
     let mut all = Vec::new();
     for call in &written.calls {
-        let kind = match call.phase {
-            Phase::RunScriptStep => StepKind::Script,
-            Phase::RunContainerStep => StepKind::Container,
-            Phase::PrepareJob | Phase::CleanupJob => continue,
-        };
+        let Some(kind) = call.phase.step_kind() else { continue };
         let id = call.name.as_deref().unwrap_or_default();
         let span_id = key.step_span(id, call.at_ns).span_id;
         // A record written twice is one step.
@@ -164,17 +161,8 @@ fn joined(
         let start = if is_older { life.start.max(window.start) } else { life.start };
         window = window.hull(Window { start, ..life });
     }
-    let exit = ran.and_then(|ran| ran.ended.as_ref());
-    let outcome = match (exit, call.exit_code) {
-        (Some(ended), _) if ended.cancelled => {
-            Outcome::cancelled(Some(i32::from(ended.end.exit_code())))
-        }
-        (Some(ended), _) => Outcome::of_code(i32::from(ended.end.exit_code())),
-        (None, Some(code @ (130 | 143))) => Outcome::cancelled(Some(i32::from(code))),
-        (None, Some(code)) => Outcome::of_code(i32::from(code)),
-        (None, None) if call.success => Outcome::SUCCESS,
-        (None, None) => Outcome::error(Fault::Hook, None),
-    };
+    let ended = ran.and_then(|ran| ran.ended.as_ref()).map(|ended| (ended.end, ended.cancelled));
+    let outcome = outcome(StepResult::of(ended, call.exit_code, call.success));
     let id = ran.and_then(|ran| ran.id.clone());
     let name = call.name.clone().or(id).or_else(|| ran.map(|ran| ran.name.clone()));
     let name = name.filter(|name| !name.is_empty());
@@ -206,10 +194,7 @@ fn alone(
     let life = known.get(&**container).map(|one| one.window);
     let mut window = life.map_or(window, |life| window.within(&life));
     let outcome = match &ran.ended {
-        Some(ended) if ended.cancelled => {
-            Outcome::cancelled(Some(i32::from(ended.end.exit_code())))
-        }
-        Some(ended) => Outcome::of_code(i32::from(ended.end.exit_code())),
+        Some(ended) => outcome(StepResult::of(Some((ended.end, ended.cancelled)), None, false)),
         None => {
             // Gone with its container, without a word of init's.
             window.end = life.and_then(|life| life.end);
@@ -235,6 +220,17 @@ fn alone(
         settled: false,
     };
     Claimed { step, ran: Some(ran.clone()) }
+}
+
+fn outcome(result: StepResult) -> Outcome {
+    match result {
+        StepResult::Success(Some(code)) | StepResult::Failure(code) => {
+            Outcome::of_code(i32::from(code))
+        }
+        StepResult::Success(None) => Outcome::SUCCESS,
+        StepResult::Cancelled(code) => Outcome::cancelled(Some(i32::from(code))),
+        StepResult::Error => Outcome::error(Fault::Hook, None),
+    }
 }
 
 fn as_step(container: &Container, span_id: SpanId) -> Claimed {

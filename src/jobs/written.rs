@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ephemon_contract::journals::{HookJournal, InitJournal};
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use ephemon_journal::HOOK;
 
@@ -89,15 +90,18 @@ pub(super) struct Ended {
 // === impl Written ===
 
 impl Written {
-    /// Sorts a pod's records. Hook and init each have their files, and nobody speaks for another;
-    /// of two records about one thing the first written counts.
+    /// Sorts a pod's records.
     pub(super) fn of(job_evidence: &JobEvidence) -> Self {
         let mut written = Self { floor_ns: job_evidence.first_ns(), ..Self::default() };
+        let mut files: BTreeMap<&Arc<str>, Vec<(u64, &Record)>> = BTreeMap::new();
         for ((file, _), (heard_ns, record)) in &job_evidence.journal {
+            files.entry(file).or_default().push((*heard_ns, record));
+        }
+        for (file, records) in files {
             if &**file == HOOK {
-                written.hook(*heard_ns, record);
+                written.hook(HookJournal::read(records));
             } else {
-                written.init(file, *heard_ns, record);
+                written.init(file, InitJournal::read(records));
             }
         }
         let order = |a: &Call, b: &Call| (a.window.start, a.at_ns).cmp(&(b.window.start, b.at_ns));
@@ -105,85 +109,65 @@ impl Written {
         written
     }
 
-    fn hook(&mut self, heard_ns: u64, record: &Record) {
-        match record {
-            Record::HookPhase {
-                at_ns,
-                phase,
-                duration_ns,
-                success,
-                container,
-                name,
-                display_name,
-                exit_code,
-                ..
-            } => {
-                let told =
-                    Window::new(stamp(*at_ns), Some(stamp(at_ns.saturating_add(*duration_ns))));
-                let window = told.within(&self.possible(heard_ns));
-                self.calls.push(Call {
-                    phase: *phase,
-                    at_ns: *at_ns,
-                    window,
-                    success: *success,
-                    container: container.clone(),
-                    name: name.as_deref().map(clean),
-                    display_name: display_name.as_deref().map(clean),
-                    exit_code: *exit_code,
-                });
-            }
-            Record::HookLaunched { at_ns, container, .. } => {
-                let at = self.possible(heard_ns).nearest(*at_ns);
-                self.asked.entry(container.as_str().into()).or_insert(at);
-            }
-            Record::ImagePulled { at_ns, container, duration_ns, bytes } => {
-                let (at_ns, duration_ns, bytes) = (*at_ns, *duration_ns, *bytes);
-                let pulled = Pulled { at_ns, duration_ns, bytes };
-                self.pulled.entry(container.as_str().into()).or_insert(pulled);
-            }
-            _ => {}
+    fn hook(&mut self, journal: HookJournal<'_, u64>) {
+        for (heard_ns, call) in journal.calls {
+            let told = Window::new(stamp(call.at_ns), Some(stamp(call.end_ns())));
+            self.calls.push(Call {
+                phase: call.phase,
+                at_ns: call.at_ns,
+                window: told.within(&self.possible(heard_ns)),
+                success: call.success,
+                container: call.container.map(str::to_owned),
+                name: call.name.map(clean),
+                display_name: call.display_name.map(clean),
+                exit_code: call.exit_code,
+            });
+        }
+        for (heard_ns, launched) in journal.launched {
+            let at = self.possible(heard_ns).nearest(launched.at_ns);
+            self.asked.insert(launched.container.into(), at);
+        }
+        for (_, pull) in journal.pulled {
+            let (at_ns, duration_ns, bytes) = (pull.at_ns, pull.duration_ns, pull.bytes);
+            self.pulled.insert(pull.container.into(), Pulled { at_ns, duration_ns, bytes });
         }
     }
 
-    fn init(&mut self, file: &Arc<str>, heard_ns: u64, record: &Record) {
-        match record {
-            Record::ContainerStarted { at_ns, .. } => {
-                let at = self.possible(heard_ns).nearest(*at_ns);
-                let init = self.inits.entry(file.clone()).or_default();
-                init.started_ns.get_or_insert(at);
-            }
-            Record::ContainerEnded { at_ns, exit_code, .. } => {
-                let at = self.possible(heard_ns).nearest(*at_ns);
-                let init = self.inits.entry(file.clone()).or_default();
-                init.ended.get_or_insert((at, *exit_code));
-            }
-            Record::StepStarted { at_ns, step, name, kind, id, called_ns, .. } => {
-                let at = self.possible(heard_ns).nearest(*at_ns);
-                let ran = self.steps.entry((file.clone(), *step)).or_default();
-                if ran.started_ns.is_none() {
-                    ran.started_ns = Some(at);
-                    ran.name = clean(name);
-                    ran.kind = Some(*kind);
-                    ran.id = id.as_deref().map(clean);
-                    ran.called_ns = *called_ns;
+    fn init(&mut self, file: &Arc<str>, journal: InitJournal<'_, u64>) {
+        let nearest = |heard_ns, at_ns| self.possible(heard_ns).nearest(at_ns);
+        let init = Init {
+            started_ns: journal.started.map(|(heard_ns, at_ns)| nearest(heard_ns, at_ns)),
+            ended: journal.ended.map(|(heard_ns, at_ns, code)| (nearest(heard_ns, at_ns), code)),
+        };
+        let mut steps = Vec::new();
+        for (number, ran) in journal.steps {
+            let started_ns =
+                ran.started.map(|(heard_ns, started)| nearest(heard_ns, started.at_ns));
+            let ended = ran.ended.map(|(heard_ns, ended)| {
+                let at_ns = nearest(heard_ns, ended.at_ns);
+                Ended {
+                    at_ns,
+                    began_ns: nearest(heard_ns, at_ns.saturating_sub(ended.duration_ns)),
+                    end: ended.end,
+                    cancelled: ended.cancelled,
+                    process: *ended.process,
+                    cgroup: *ended.cgroup,
                 }
-            }
-            Record::StepEnded { at_ns, step, duration_ns, end, cancelled, process, cgroup } => {
-                let at = self.possible(heard_ns).nearest(*at_ns);
-                let began_ns = self.possible(heard_ns).nearest(at.saturating_sub(*duration_ns));
-                let ran = self.steps.entry((file.clone(), *step)).or_default();
-                if ran.ended.is_none() {
-                    ran.ended = Some(Ended {
-                        at_ns: at,
-                        began_ns,
-                        end: *end,
-                        cancelled: *cancelled,
-                        process: *process,
-                        cgroup: *cgroup,
-                    });
-                }
-            }
-            _ => {}
+            });
+            let started = ran.started.map(|(_, started)| started);
+            let ran = Ran {
+                started_ns,
+                name: started.map(|started| clean(started.name)).unwrap_or_default(),
+                kind: started.map(|started| started.kind),
+                id: started.and_then(|started| started.id).map(clean),
+                called_ns: started.and_then(|started| started.called_ns),
+                ended,
+            };
+            steps.push(((file.clone(), number), ran));
+        }
+        self.steps.extend(steps);
+        if init.started_ns.is_some() || init.ended.is_some() {
+            self.inits.insert(file.clone(), init);
         }
     }
 
@@ -218,7 +202,7 @@ impl Ran {
 
     /// Whether it is a step of the workflow.
     pub(super) fn is_of_workflow(&self) -> bool {
-        matches!(self.kind, None | Some(StepKind::Script | StepKind::Container))
+        self.kind.is_none_or(StepKind::is_of_workflow)
     }
 }
 

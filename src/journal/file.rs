@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
 
-use super::lines::Lines;
+use ephemon_contract::lines::Lines;
 
 /// An open journal.
 #[derive(Debug)]

@@ -1,13 +1,11 @@
 //! Reads the journals that hook and init write in a pod's `ephemon` volume, on the host.
 //!
 //! The job can write anything there: links, pipes, endless lines, a million files. `volume` opens
-//! only regular files directly below the volume's own directory; `lines` splits bytes into records;
-//! a `file` is an open journal, and a `pod` has several; the `reader` keeps them open, within
+//! only regular files directly below the volume's own directory; a `file` is an open journal, and a `pod` has several; the `reader` keeps them open, within
 //! bounds, for all readers, and continues to read a file whose name was removed. A journal is
 //! evidence about its own pod only.
 
 mod file;
-mod lines;
 mod pod;
 mod reader;
 mod volume;
@@ -17,7 +15,7 @@ use std::sync::Arc;
 use ephemon_contract::Record;
 use ephemon_model::PodUid;
 
-pub use lines::{Found, Lines};
+pub use ephemon_contract::lines::{Found, Lines};
 pub use reader::{FILE_BYTES, MAX_FILES, VOLUME};
 pub use reader::{MAX_FILES_PER_POD, Reader};
 pub use volume::Directory;

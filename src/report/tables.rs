@@ -2,6 +2,7 @@
 
 use ephemon_client::{Container, Job, Usage};
 use ephemon_markdown::figures::{bytes, cpu, duration, or_dash};
+use ephemon_markdown::{Beginning, Used};
 
 use super::axis::Axis;
 use super::figures::moment;
@@ -59,19 +60,7 @@ pub(crate) fn facts(record: &Record) -> Vec<(&'static str, String)> {
 
 /// Phases and steps.
 pub(crate) fn steps(record: &Record, axis: Axis) -> Table {
-    let heads = [
-        "Step",
-        "Result",
-        "Began",
-        "Took",
-        "CPU time",
-        "Throttled",
-        "Memory",
-        "OOM kills",
-        "Read",
-        "Written",
-        "Quality",
-    ];
+    let heads = [&Beginning::heads("Step")[..], &Used::HEADS, &["Quality"]].concat();
     let phases = record.job.phases.iter().map(Part::from);
     let mut parts: Vec<Part<'_>> = phases.chain(record.job.steps.iter().map(Part::from)).collect();
     parts.sort_by_key(|part| part.span.start_unix_ms);
@@ -82,27 +71,16 @@ pub(crate) fn steps(record: &Record, axis: Axis) -> Table {
         cells
     };
     let rows = parts.into_iter().map(row).collect();
-    Table { title: "Steps", heads: heads.to_vec(), rows }
+    Table { title: "Steps", heads, rows }
 }
 
 /// Containers.
 pub(crate) fn containers(record: &Record, axis: Axis) -> Table {
     let heads = [
-        "Container",
-        "Result",
-        "Began",
-        "Took",
-        "Role",
-        "Image",
-        "Waited",
-        "CPU time",
-        "Throttled",
-        "Memory",
-        "OOM kills",
-        "Read",
-        "Written",
-        "Quality",
-        "Log lines",
+        &Beginning::heads("Container")[..],
+        &["Role", "Image", "Waited"],
+        &Used::HEADS,
+        &["Quality", "Log lines"],
     ];
     let row = |of: &Container| {
         let mut cells = beginning(&of.into(), &record.job, axis);
@@ -118,7 +96,7 @@ pub(crate) fn containers(record: &Record, axis: Axis) -> Table {
         cells
     };
     let rows = record.job.containers.iter().map(row).collect();
-    Table { title: "Containers", heads: heads.to_vec(), rows }
+    Table { title: "Containers", heads: heads.concat(), rows }
 }
 
 /// What there is to say of what is missing.
@@ -141,22 +119,25 @@ pub(crate) fn missing(record: &Record) -> Vec<String> {
 fn beginning(part: &Part<'_>, job: &Job, axis: Axis) -> Vec<Cell> {
     let start = part.span.start_unix_ms;
     let took = part.span.end_unix_ms.map(|end| end.saturating_sub(start));
-    vec![
-        (None, name(part.title)),
-        (Some(part.class(job)), part.outcome(job)),
-        (None, duration(axis.since(start))),
-        (None, or_dash(took, duration)),
-    ]
+    let cells = Beginning {
+        name: (None, name(part.title)),
+        result: (Some(part.class(job)), part.outcome(job)),
+        began: (None, duration(axis.since(start))),
+        took: (None, or_dash(took, duration)),
+    };
+    cells.cells().into()
 }
 
 fn used(usage: &Usage) -> [Cell; 6] {
     let kills = usage.oom_kills.unwrap_or_default();
-    [
-        (None, or_dash(usage.cpu_seconds, cpu)),
-        (None, or_dash(usage.cpu_throttled_seconds, cpu)),
-        (None, or_dash(usage.memory_peak_bytes, bytes)),
-        ((kills > 0).then_some("bad"), or_dash(usage.oom_kills, |kills| kills.to_string())),
-        (None, or_dash(usage.read_bytes, bytes)),
-        (None, or_dash(usage.written_bytes, bytes)),
-    ]
+    let class = (kills > 0).then_some("bad");
+    let cells = Used {
+        cpu: (None, or_dash(usage.cpu_seconds, cpu)),
+        throttled: (None, or_dash(usage.cpu_throttled_seconds, cpu)),
+        memory: (None, or_dash(usage.memory_peak_bytes, bytes)),
+        oom_kills: (class, or_dash(usage.oom_kills, |kills| kills.to_string())),
+        read: (None, or_dash(usage.read_bytes, bytes)),
+        written: (None, or_dash(usage.written_bytes, bytes)),
+    };
+    cells.cells()
 }

@@ -7,22 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::agent::Agent;
-use crate::support::containerd::Containerd;
+use crate::support::containerd::{Containerd, PARTS};
 use crate::support::cri::Cri;
 use crate::support::exposition::Ledger;
 use crate::support::kubelet::{Pod, Spec, Started};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::parts::{all_there, alone};
 use crate::support::verdict::{self, Truth};
 use crate::support::witness::EvidenceSource;
-
-const PARTS: [Part; 5] = [
-    Part::WritableCgroups,
-    Part::Program("containerd"),
-    Part::Program("ctr"),
-    Part::Program("runc"),
-    Part::Program("busybox"),
-];
 
 /// How long the agent may take to show what has ended.
 const SETTLE: Duration = Duration::from_mins(1);

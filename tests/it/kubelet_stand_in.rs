@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use ephemon_demo::api::containers;
 use ephemon_demo::cgroups::Choice;
 use ephemon_demo::{Kind, Node, NodeEvent, NodeOptions, Truth};
 use serde_json::{Value, json};
@@ -265,9 +266,7 @@ async fn wait_for_status(node: &Node, container: &str, state: &str) -> Value {
     let look = async {
         loop {
             let pod = node.pod("default", "r1").unwrap();
-            let found = pod["status"]["ephemeralContainerStatuses"]
-                .as_array()
-                .and_then(|all| all.iter().find(|status| status["name"] == container))
+            let found = containers::status(&pod, container)
                 .and_then(|status| status["state"].get(state).cloned());
             // Every container waits so at first.
             let found = found.filter(|state| state["reason"] != "ContainerCreating");

@@ -10,9 +10,8 @@ use serde_json::json;
 
 use crate::support::process::{kill, until};
 use crate::support::programs;
+use crate::support::runner_pod::SELECTED;
 use rig::{PATIENCE, Rig, Wanted, all_shown, results, shown};
-
-const SELECTED: &str = "actions-ephemeral-runner";
 
 /// What a container has for ever that does nothing.
 const WAIT: &str = "sleep 1000";

@@ -33,6 +33,7 @@ pub(crate) mod proxy;
 pub(crate) mod real_node;
 pub(crate) mod real_node_images;
 pub(crate) mod relay;
+pub(crate) mod runner_pod;
 pub(crate) mod runner_template;
 pub(crate) mod site;
 pub(crate) mod verdict;

@@ -3,6 +3,7 @@
 
 mod cycles;
 mod documents;
+mod invariants;
 
 use std::fmt::Write;
 use std::fs;

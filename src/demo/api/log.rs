@@ -18,7 +18,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncSeekExt, BufReader};
 use tokio::time::{Instant, sleep};
 
-use super::object::{items, text};
+use super::containers::{self, Kind};
+use super::object::text;
 use super::query::Query;
 use super::runtime::Runtime;
 use super::status::{FieldError, Refusal};
@@ -140,8 +141,7 @@ async fn begin_of_tail(path: &Path, lines: u64) -> io::Result<u64> {
 ///
 /// Source: kubernetes v1.36.3, `pkg/registry/core/pod/strategy.go`.
 pub(super) fn container(pod: &Value, key: &Key, query: &Query) -> Result<String, Refusal> {
-    let lists = ["/spec/initContainers", "/spec/containers", "/spec/ephemeralContainers"];
-    let mut names = lists.iter().flat_map(|list| items(pod, list)).filter_map(|c| text(c, "/name"));
+    let mut names = containers::all(pod).filter_map(|c| text(c, "/name"));
     if let Some(asked) = query.get("container") {
         return if names.any(|name| name == asked) {
             Ok(asked.to_owned())
@@ -149,7 +149,7 @@ pub(super) fn container(pod: &Value, key: &Key, query: &Query) -> Result<String,
             Err(Refusal::bad_request(format!("container {asked} is not valid for pod {}", key.1)))
         };
     }
-    let mut regular = items(pod, "/spec/containers").filter_map(|c| text(c, "/name"));
+    let mut regular = containers::of_kind(pod, Kind::Regular).filter_map(|c| text(c, "/name"));
     if let (Some(only), None) = (regular.next(), regular.next()) {
         return Ok(only.to_owned());
     }
@@ -162,10 +162,8 @@ pub(super) fn container(pod: &Value, key: &Key, query: &Query) -> Result<String,
 }
 
 fn waiting(pod: &Value, key: &Key, container: &str) -> Refusal {
-    let lists = ["/status/containerStatuses", "/status/ephemeralContainerStatuses"];
-    let mut statuses = lists.iter().flat_map(|list| items(pod, list));
-    let status = statuses.find(|status| text(status, "/name") == Some(container));
-    let reason = status.and_then(|status| text(status, "/state/waiting/reason"));
+    let reason =
+        containers::status(pod, container).and_then(|status| text(status, "/state/waiting/reason"));
     let reason = reason.unwrap_or("ContainerCreating");
     let reason = match reason {
         "ErrImagePull" => "image can't be pulled",

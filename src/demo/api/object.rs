@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use ephemon_base::clock::unix_time;
 use serde_json::{Map, Value, json};
 
+use super::containers::{Kind, of_kind};
+
 /// Namespace and name.
 pub type Key = (String, String);
 
@@ -85,7 +87,7 @@ pub(super) fn complete_pod(pod: &mut Value, namespace: &str, node: &str) {
 
 /// Sets the defaults of every container in the spec.
 pub(super) fn complete_containers(pod: &mut Value) {
-    for list in ["containers", "initContainers", "ephemeralContainers"] {
+    for list in Kind::LISTED.map(Kind::spec) {
         let containers =
             pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
@@ -109,7 +111,7 @@ pub(crate) fn qos_class(pod: &Value) -> &'static str {
     };
     let mut any = pod.pointer("/spec/resources").is_some();
     let mut all = !any;
-    for container in items(pod, "/spec/containers").chain(items(pod, "/spec/initContainers")) {
+    for container in of_kind(pod, Kind::Regular).chain(of_kind(pod, Kind::Init)) {
         for resource in ["cpu", "memory"] {
             let request = text(container, &format!("/resources/requests/{resource}"));
             let limit = text(container, &format!("/resources/limits/{resource}"));

@@ -6,6 +6,7 @@
 use k8s_openapi::api::core::v1::EphemeralContainer;
 use serde_json::{Value, json};
 
+use super::containers::{Kind, of_kind};
 use super::dump;
 use super::object::{items, text};
 use super::status::{FieldError, Refusal};
@@ -56,12 +57,12 @@ pub(super) fn forget_unknown(pod: &mut Value) {
 /// Errors of the resulting pod.
 pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let fixed: Vec<_> = items(pod, "/spec/containers")
-        .chain(items(pod, "/spec/initContainers"))
+    let fixed: Vec<_> = of_kind(pod, Kind::Regular)
+        .chain(of_kind(pod, Kind::Init))
         .filter_map(|container| text(container, "/name"))
         .collect();
     let mut names = fixed.clone();
-    for (at, container) in items(pod, "/spec/ephemeralContainers").enumerate() {
+    for (at, container) in of_kind(pod, Kind::Ephemeral).enumerate() {
         let path = format!("spec.ephemeralContainers[{at}]");
         let name = text(container, "/name").unwrap_or_default();
         name_errors(&mut errors, &path, name);
@@ -112,10 +113,9 @@ pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
 /// removed.
 pub(super) fn ephemeral_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    for before in items(old, "/spec/ephemeralContainers") {
+    for before in of_kind(old, Kind::Ephemeral) {
         let name = text(before, "/name").unwrap_or_default();
-        let after =
-            items(new, "/spec/ephemeralContainers").find(|c| text(c, "/name") == Some(name));
+        let after = of_kind(new, Kind::Ephemeral).find(|c| text(c, "/name") == Some(name));
         let why = match after {
             None => format!("existing ephemeral containers {name:?} may not be removed\n"),
             Some(after) if after != before => {

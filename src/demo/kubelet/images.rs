@@ -49,13 +49,8 @@ impl Images {
 pub(super) async fn provide(shared: &Shared, pod: &Value, container: &Value, kind: Kind) {
     let part = |pointer| text(container, pointer).unwrap_or_default();
     let (name, image) = (part("/name"), part("/image"));
-    let list = match kind {
-        Kind::Init => "initContainers",
-        Kind::Sandbox | Kind::Regular => "containers",
-        Kind::Ephemeral => "ephemeralContainers",
-    };
     let tell = |reason: &str, message: &str| {
-        shared.store.events().tell(pod, (list, name), reason, message);
+        shared.store.events().tell(pod, (kind.spec(), name), reason, message);
     };
     if !shared.images.must_pull(container) {
         return tell("Pulled", &present(image));

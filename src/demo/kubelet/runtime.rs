@@ -10,9 +10,8 @@ use std::sync::{Mutex, MutexGuard};
 use ephemon_base::lock;
 
 use super::{Shared, spec};
-use crate::api::Runtime;
-use crate::api::object::{items, text};
 use crate::api::store::Key;
+use crate::api::{Runtime, containers};
 use crate::helper;
 use crate::shim::stage::NO_VIEW;
 
@@ -68,9 +67,7 @@ impl Runtime for Shared {
         let known = known.ok_or_else(missing)?;
         let pid = known.pid.ok_or_else(missing)?;
         let object = self.store.get(pod).map_err(|refusal| io::Error::other(refusal.message))?;
-        let lists = ["/spec/containers", "/spec/ephemeralContainers"];
-        let mut specs = lists.iter().flat_map(|list| items(&object, list));
-        let spec = specs.find(|spec| text(spec, "/name") == Some(container)).ok_or_else(missing)?;
+        let spec = containers::spec(&object, container).ok_or_else(missing)?;
         let mut process = Command::new(&self.settings.binary);
         process
             .args([helper::NAME, "join"])

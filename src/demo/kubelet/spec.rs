@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{images, quantity};
+use super::{Kind, images, quantity};
+use crate::api::containers::of_kind;
 use crate::api::object::{items, text};
 use crate::cgroups::Limits;
 use crate::{helper, workload};
@@ -15,7 +16,7 @@ use crate::{helper, workload};
 /// Source: kubernetes v1.36.2, `pkg/kubelet/cm/helpers_linux.go`, `ResourceConfigForPod`.
 pub(super) fn pod_limits(pod: &Value) -> Limits {
     let own = quantity::limits(pod.pointer("/spec/resources"));
-    let all: Vec<_> = items(pod, "/spec/containers")
+    let all: Vec<_> = of_kind(pod, Kind::Regular)
         .map(|container| quantity::limits(container.get("resources")))
         .collect();
     let sum = |of: fn(&Limits) -> Option<u64>| {

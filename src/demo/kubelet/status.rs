@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Kind;
 use super::container::State;
 use super::images::Waiting;
+use crate::api::containers::of_kind;
 use crate::api::object::{items, qos_class, text, time};
 
 /// The state of one container at the last relist.
@@ -38,9 +39,9 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// The whole `status` section.
     pub(super) fn status(&self) -> Value {
-        let regular = self.statuses("/spec/containers", Kind::Regular);
-        let ephemeral = self.statuses("/spec/ephemeralContainers", Kind::Ephemeral);
-        let init = self.statuses("/spec/initContainers", Kind::Init);
+        let regular = self.statuses(Kind::Regular);
+        let ephemeral = self.statuses(Kind::Ephemeral);
+        let init = self.statuses(Kind::Init);
         let unready: Vec<_> = regular
             .iter()
             .filter(|status| status.get("ready") != Some(&json!(true)))
@@ -61,12 +62,12 @@ impl View<'_> {
             set("podIP", json!("127.0.0.1"));
             set("podIPs", json!([{"ip": "127.0.0.1"}]));
         }
-        set("containerStatuses", Value::Array(regular));
+        set(Kind::Regular.status(), Value::Array(regular));
         if !init.is_empty() {
-            set("initContainerStatuses", Value::Array(init));
+            set(Kind::Init.status(), Value::Array(init));
         }
         if !ephemeral.is_empty() {
-            set("ephemeralContainerStatuses", Value::Array(ephemeral));
+            set(Kind::Ephemeral.status(), Value::Array(ephemeral));
         }
         Value::Object(status)
     }
@@ -87,9 +88,9 @@ impl View<'_> {
     }
 
     /// By name, as a kubelet sorts them.
-    fn statuses(&self, list: &str, kind: Kind) -> Vec<Value> {
+    fn statuses(&self, kind: Kind) -> Vec<Value> {
         let mut all: Vec<_> =
-            items(self.pod, list).map(|container| self.container(container, kind)).collect();
+            of_kind(self.pod, kind).map(|container| self.container(container, kind)).collect();
         all.sort_by(|a, b| text(a, "/name").cmp(&text(b, "/name")));
         all
     }
@@ -122,7 +123,7 @@ impl View<'_> {
         }
         let Some(seen) = seen else {
             let known = self.waiting.get(name);
-            let has_init = items(self.pod, "/spec/initContainers").next().is_some();
+            let has_init = of_kind(self.pod, Kind::Init).next().is_some();
             let idle = if has_init { "PodInitializing" } else { "ContainerCreating" };
             let mut waiting = json!({"reason": known.map_or(idle, |waiting| waiting.reason)});
             if let Some(message) = known.and_then(|waiting| waiting.message.as_ref())

@@ -1,7 +1,7 @@
 //! A pod's volumes and its hosts file, as directories and a file of the node.
 //!
-//! Source: kubernetes v1.36.2, `pkg/kubelet/kubelet_getters.go` (paths), `kubelet_pods.go`
-//! (`ensureHostsFile`: written from scratch at every start of a container).
+//! Source: kubernetes v1.36.2, `pkg/kubelet/kubelet_pods.go` (`ensureHostsFile`: written from scratch
+//! at every start of a container).
 
 use std::fs;
 use std::io;
@@ -10,43 +10,50 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::paths;
 use crate::api::object::{items, text};
 use crate::view::{Mount, MountMode};
 
 /// The pod's directory on the node.
 #[derive(Debug, Clone)]
-pub(super) struct Volumes {
-    directory: PathBuf,
-    /// Where each volume has a short path as well, which sockets need (`sun_path`, 107 bytes).
-    short: Option<PathBuf>,
+pub(crate) struct Volumes {
+    root: PathBuf,
     uid: String,
+    /// Whether each volume has a short path as well, which sockets need (`sun_path`, 107 bytes).
+    is_short: bool,
 }
 
 // === impl Volumes ===
 
 impl Volumes {
-    pub(super) fn new(root: &Path, uid: &str, mount_mode: MountMode) -> Self {
-        Self {
-            directory: root.join("var/lib/kubelet/pods").join(uid),
-            short: (mount_mode == MountMode::Textual).then(|| root.join("v")),
-            uid: uid.to_owned(),
-        }
+    pub(crate) fn new(root: &Path, uid: &str, mount_mode: MountMode) -> Self {
+        let is_short = mount_mode == MountMode::Textual;
+        Self { root: root.to_owned(), uid: uid.to_owned(), is_short }
+    }
+
+    fn directory(&self) -> PathBuf {
+        paths::pod(&self.root, &self.uid)
     }
 
     /// An `emptyDir`'s directory.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.directory.join("volumes/kubernetes.io~empty-dir").join(name)
+        paths::empty_dir(&self.root, &self.uid, name)
     }
 
     /// The short path of a volume, if containers use paths of the node.
     fn short(&self, name: &str) -> Option<PathBuf> {
         let uid = self.uid.split('-').next().unwrap_or_default();
-        Some(self.short.as_ref()?.join(format!("{uid}-{name}")))
+        self.is_short.then(|| self.root.join("v").join(format!("{uid}-{name}")))
+    }
+
+    /// A volume as its containers reach it from this machine.
+    pub(crate) fn source(&self, name: &str) -> PathBuf {
+        self.short(name).unwrap_or_else(|| self.path(name))
     }
 
     /// The pod's hosts file.
     pub(super) fn hosts(&self) -> PathBuf {
-        self.directory.join("etc-hosts")
+        self.directory().join("etc-hosts")
     }
 
     /// Creates every `emptyDir`, writable for all users, as by the kubelet.
@@ -62,7 +69,7 @@ impl Volumes {
                 symlink(&path, &short)?;
             }
         }
-        fs::create_dir_all(&self.directory)
+        fs::create_dir_all(self.directory())
     }
 
     /// Rewrites the hosts file, which removes lines that were added.
@@ -85,9 +92,8 @@ impl Volumes {
 
     /// A container's mounts. Other kinds of volumes are not supported.
     pub(super) fn mounts(&self, container: &Value) -> Vec<Mount> {
-        let source = |name: &str| self.short(name).unwrap_or_else(|| self.path(name));
         let all = items(container, "/volumeMounts").map(|mount| Mount {
-            source: source(text(mount, "/name").unwrap_or_default()),
+            source: self.source(text(mount, "/name").unwrap_or_default()),
             target: PathBuf::from(text(mount, "/mountPath").unwrap_or_default()),
             read_only: mount.get("readOnly").and_then(Value::as_bool).unwrap_or(false),
         });
@@ -97,7 +103,7 @@ impl Volumes {
     /// Removes everything, with the pod.
     pub(super) fn remove(&self) {
         // Files that a container created as another user are removed with the node.
-        drop(fs::remove_dir_all(&self.directory));
+        drop(fs::remove_dir_all(self.directory()));
     }
 }
 

@@ -18,8 +18,9 @@ use super::images::Waiting;
 use super::order::{PodContext, Trouble};
 use super::status::{Seen, View};
 use super::volumes::Volumes;
-use super::{Kind, NodeEvent, Shared, images, logs, spec};
-use crate::api::object::{items, text, time};
+use super::{Kind, NodeEvent, Shared, images, logs, paths, spec};
+use crate::api::containers::of_kind;
+use crate::api::object::{text, time};
 use crate::api::store::Key;
 use crate::cgroups::{Error, Place, Qos};
 use crate::shim::Word;
@@ -70,7 +71,7 @@ impl Worker {
         let qos = Qos::of(text(pod, "/status/qosClass").unwrap_or_default());
         Self {
             place: shared.cgroups.pod(qos, &uid),
-            logs: logs::pod_directory(&shared.settings.root, &key.0, &key.1, &uid),
+            logs: paths::pod_logs(&shared.settings.root, (&key.0, &key.1), &uid),
             containers: BTreeMap::new(),
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -126,7 +127,7 @@ impl Worker {
         if !self.initialize(&pod).await? {
             return Ok(());
         }
-        for container in items(&pod, "/spec/containers") {
+        for container in of_kind(&pod, Kind::Regular) {
             self.start_or_wait(&pod, container, Kind::Regular).await?;
         }
         self.relist();
@@ -184,7 +185,7 @@ impl Worker {
 
     /// Starts every ephemeral container that is not in the runtime yet, in the spec's order.
     async fn start_ephemeral(&mut self, pod: &Value) {
-        let new: Vec<_> = items(pod, "/spec/ephemeralContainers")
+        let new: Vec<_> = of_kind(pod, Kind::Ephemeral)
             .filter(|spec| {
                 let name = text(spec, "/name").unwrap_or_default();
                 let hopeless =
@@ -230,7 +231,7 @@ impl Worker {
 
     /// Runs the init containers one after the other; `false` if one failed.
     async fn initialize(&mut self, pod: &Value) -> Result<bool, Trouble> {
-        for container in items(pod, "/spec/initContainers") {
+        for container in of_kind(pod, Kind::Init) {
             self.start_or_wait(pod, container, Kind::Init).await?;
             let name = text(container, "/name").unwrap_or_default().to_owned();
             if self.waiting.contains_key(&name) {
@@ -373,8 +374,7 @@ impl Worker {
             let name = text(spec, "/name").unwrap_or_default();
             self.seen.get(name).is_some_and(|seen| matches!(seen.state, State::Ended(_)))
         };
-        text(pod, "/spec/restartPolicy") != Some("Always")
-            && items(pod, "/spec/containers").all(over)
+        text(pod, "/spec/restartPolicy") != Some("Always") && of_kind(pod, Kind::Regular).all(over)
     }
 }
 

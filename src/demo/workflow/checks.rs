@@ -6,17 +6,15 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use ephemon_base::clock::{at_unix_ns, unix_ns};
+use ephemon_contract::lines::Lines;
 use ephemon_contract::{Record, Volume};
 
 /// Every record of a pod's journals.
 pub(super) fn records(volume: &Path) -> Vec<Record> {
     let journals = fs::read_dir(Volume::new(volume).journal()).into_iter().flatten().flatten();
     let texts = journals.filter_map(|file| fs::read(file.path()).ok());
-    texts
-        .flat_map(|text| {
-            text.split(|byte| *byte == b'\n').filter_map(Record::from_line).collect::<Vec<_>>()
-        })
-        .collect()
+    let records = texts.flat_map(|text| Lines::default().take(&text).records);
+    records.map(|(_, record)| record).collect()
 }
 
 /// How long the process of the script step took that started in a call: the first one since

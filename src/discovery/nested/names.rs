@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ pub struct NestedNames {
     shared: Arc<Shared>,
     /// Has threads started by one of ordinary priority. One that the capture thread started would
     /// inherit its priority, which is for final readings alone.
-    starter: Sender<u64>,
+    starter: SyncSender<u64>,
 }
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl NestedNames {
     pub fn new(root: PathBuf, proc: PathBuf, inventory: Inventory) -> Self {
         let (work, news) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { root, proc, inventory, work, news });
-        let (starter, turns) = mpsc::channel();
+        let (starter, turns) = mpsc::sync_channel(MAX_THREADS);
         let thread = std::thread::Builder::new().name("ephemon-nested".into()).spawn({
             let shared = Arc::clone(&shared);
             move || start_threads(&shared, &turns)
@@ -142,7 +142,8 @@ impl NestedNames {
     }
 
     fn start(&self, work: &mut Work) {
-        if self.starter.send(work.turn).is_ok() {
+        // There is room for as many as may be counted.
+        if self.starter.try_send(work.turn).is_ok() {
             work.is_running = true;
             work.threads += 1;
         }

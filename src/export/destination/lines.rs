@@ -4,7 +4,6 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/>.
 
 use std::io::Write;
-use std::sync::mpsc;
 
 use bytes::Bytes;
 use ephemon_otel::Signal;
@@ -13,9 +12,12 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Answer;
+
+/// Requests that wait while one is being written. Who is no longer waited for stays among them.
+const QUEUE: usize = 1;
 
 /// A request to write, and whom to tell.
 type Job = (Bytes, oneshot::Sender<Result<(), String>>);
@@ -24,7 +26,6 @@ type Job = (Bytes, oneshot::Sender<Result<(), String>>);
 /// then it must not hold up the end of the process.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Without a bound, but there is never more than one.
     jobs_tx: mpsc::Sender<Job>,
 }
 
@@ -32,10 +33,10 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(signal: Signal, mut writer: Box<dyn Write + Send>) -> Self {
-        let (jobs_tx, jobs_rx) = mpsc::channel::<Job>();
+        let (jobs_tx, mut jobs_rx) = mpsc::channel::<Job>(QUEUE);
         let thread = std::thread::Builder::new().name("otlp-lines".into());
         let write = move || {
-            for (body, done_tx) in jobs_rx {
+            while let Some((body, done_tx)) = jobs_rx.blocking_recv() {
                 // Whoever gave up waiting has no use for the answer.
                 done_tx.send(write(signal, &body, &mut writer)).ok();
             }
@@ -51,7 +52,7 @@ impl Lines {
     pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
         let (done_tx, done_rx) = oneshot::channel();
         let broke = || Answer::Refused { reason: "the writer is gone".into() };
-        if self.jobs_tx.send((body.clone(), done_tx)).is_err() {
+        if self.jobs_tx.send((body.clone(), done_tx)).await.is_err() {
             return broke();
         }
         match done_rx.await {
@@ -140,5 +141,47 @@ mod tests {
         let span = &parsed(&line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
         assert_eq!(span["traceId"], "cd".repeat(16));
         assert_eq!(span["parentSpanId"], "03".repeat(8));
+    }
+
+    /// Writes nothing before it may; tells how many lines it has written when it is dropped.
+    struct Stuck {
+        may: std::sync::mpsc::Receiver<()>,
+        lines: usize,
+        told: Option<oneshot::Sender<usize>>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // It is an error once all may be written.
+            self.may.recv().ok();
+            self.lines += 1;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            self.told.take().map(|told| told.send(self.lines));
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_nobody_waits_for_do_not_heap_up_before_a_writer_that_is_stuck() {
+        let (let_tx, may) = std::sync::mpsc::sync_channel(0);
+        let (told, count) = oneshot::channel();
+        let stuck = Stuck { may, lines: 0, told: Some(told) };
+        let mut lines = Lines::new(Signal::Logs, Box::new(stuck));
+        let body = Bytes::new();
+        for _ in 0..9 {
+            let attempt = lines.attempt(&body);
+            tokio::time::timeout(std::time::Duration::ZERO, attempt).await.unwrap_err();
+        }
+        drop((lines, let_tx));
+        // The one that is being written, and those that wait.
+        assert!(count.await.unwrap() <= 1 + QUEUE);
     }
 }

@@ -1,6 +1,6 @@
 //! A small job's journals as Markdown.
 
-use ephemon_contract::{CgroupDelta, End, ProcessUsage};
+use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, StepKind};
 
 use super::*;
 
@@ -127,7 +127,11 @@ gantt
 fn a_container_without_an_end_runs_until_the_job_was_cleaned_up() {
     let mut journals = journals();
     let state_of = |journals: &Journals, name: &str| {
-        let bars = containers(journals);
+        let inits = journals.containers.iter();
+        let inits: Vec<_> = inits
+            .map(|(name, records)| (name.as_str(), InitJournal::read(unmarked(records))))
+            .collect();
+        let bars = containers(&HookJournal::read(unmarked(&journals.hook)), &inits);
         bars.iter().find(|bar| bar.name == name).map(|bar| (bar.end_unix_ms, bar.state)).unwrap()
     };
     let cleaned = (Some(ms(seconds(71))), State::Done);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+pub(super) use ephemon_demo::api::containers::status as status_of;
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::{Method, Request};
@@ -297,11 +298,12 @@ pub(super) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
     }
 }
 
-/// What a pod's status says of a container.
-pub(super) fn status_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
-    let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
-    let mut all = lists.iter().filter_map(|list| pod["status"][list].as_array()).flatten();
-    all.find(|status| status["name"] == container)
+/// The keys of an object in their order.
+pub(super) fn keys(value: &Value) -> String {
+    let keys = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    let mut keys: Vec<&str> = keys.collect();
+    keys.sort_unstable();
+    keys.join(" ")
 }
 
 /// JSON with the keys of every object in order.

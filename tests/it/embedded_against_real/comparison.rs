@@ -64,12 +64,27 @@ pub(super) fn judge(differences: &[Difference], permitted: &[Permitted]) -> Stri
     wrong
 }
 
+/// What the embedded node does not show of the orders that are declared. It hides nothing, so that each
+/// instant which a real node may show is compared, too.
+pub(super) fn hidden(embedded: &Recording) -> String {
+    let mut wrong = String::new();
+    for ((line, order), seen) in embedded.incomplete() {
+        writeln!(
+            wrong,
+            "{line}: not all of it is shown\n    embedded: {seen}\n    declared: {order}"
+        )
+        .unwrap();
+    }
+    wrong
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::order::Order;
     use super::*;
 
     fn recording(lines: &[(&str, &str)]) -> Recording {
-        let mut recording = Recording::default();
+        let mut recording = Recording::new(&[]);
         for (name, value) in lines {
             recording.note(*name, value);
         }
@@ -93,6 +108,22 @@ mod tests {
         let lines: Vec<&str> = found.iter().map(|difference| difference.line.as_str()).collect();
         assert_eq!(lines, ["a", "b"]);
         assert_eq!((found[0].real.as_str(), found[1].embedded.as_str()), (ABSENT, ABSENT));
+    }
+
+    #[test]
+    fn an_instant_that_the_embedded_node_hides_is_wrong_and_one_that_a_real_node_hides_is_not() {
+        const ORDERS: [Order; 1] = [("a", "- > (1) > 2")];
+        let of = |seen: &[&str]| {
+            let mut recording = Recording::new(&ORDERS);
+            recording.note_order("a".to_owned(), seen.iter().map(|it| (*it).to_owned()).collect());
+            recording
+        };
+        let (whole, hides) = (of(&["-", "1", "2"]), of(&["-", "2"]));
+        assert_eq!(differences(&whole, &hides), []);
+        assert_eq!(hidden(&whole), "");
+        assert!(hidden(&hides).contains("embedded: - > 2"));
+        assert!(hidden(&Recording::new(&ORDERS)).contains("a: "));
+        assert_eq!(differences(&of(&["-", "3", "2"]), &hides).len(), 1);
     }
 
     #[test]

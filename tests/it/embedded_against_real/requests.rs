@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Client, UNTIL_ASKED, until};
+use super::client::{Client, UNTIL_ASKED, keys, until};
 use super::recording::Recording;
 
 const POD: &str = "asked";
@@ -43,12 +43,6 @@ async fn lists(client: &Client, out: &mut Recording) {
         out.note(format!("list: {name}"), client.neutral(&answer.line()));
     }
     let list = client.get(&Client::pods()).await.body;
-    let keys = |value: &Value| {
-        let mut keys: Vec<&str> =
-            value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-        keys.sort_unstable();
-        keys.join(" ")
-    };
     out.note("list: its keys", keys(&list));
     out.note("list: keys of its metadata", keys(&list["metadata"]));
     out.note("list: an item has a kind", list["items"][0]["kind"].is_string());
@@ -125,12 +119,6 @@ fn form(event: Option<&Value>) -> String {
     if event["type"] != "BOOKMARK" {
         return format!("{} of a {}", event["type"], object["kind"]).replace('"', "");
     }
-    let keys = |value: &Value| {
-        let mut keys: Vec<&str> =
-            value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-        keys.sort_unstable();
-        keys.join(" ")
-    };
     let annotations = object["metadata"]["annotations"].to_string();
     let (keys, metadata) = (keys(object), keys(&object["metadata"]));
     format!("BOOKMARK ({keys}) with ({metadata}) and {annotations}")

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use ephemon_demo::kubelet::paths;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
@@ -58,8 +59,7 @@ impl<'a> Hostile<'a> {
         site.kubectl().apply(&pod.to_string());
         site.until_status(name, "runner", |status| status.pointer("/state/running").map(drop));
         let uid = site.pod(name)["metadata"]["uid"].as_str().unwrap().to_owned();
-        let below = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/ephemon");
-        let volume = site.node.path(&below);
+        let volume = paths::empty_dir(&site.node.path("/"), &uid, "ephemon");
         for directory in ["journal", "masks", "run"] {
             fs::create_dir_all(volume.join(directory)).unwrap();
         }

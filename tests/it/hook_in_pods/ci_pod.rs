@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use ephemon_demo::kubelet::paths;
 use serde_json::{Value, json};
 
 use super::site::{PATIENCE, Site};
@@ -90,8 +91,7 @@ impl<'a> CiPod<'a> {
     }
 
     fn volume(&self, uid: &str) -> PathBuf {
-        let volume = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/{TURNS}");
-        self.site.node.path(&volume)
+        paths::empty_dir(&self.site.node.path("/"), uid, TURNS)
     }
 
     /// Deletes it.

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use ephemon_demo::kubelet::paths;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -43,7 +44,10 @@ pub(super) struct Runner {
 
 /// A pod's directory on the node: its emptyDir volumes and its hosts file.
 #[derive(Debug, Clone)]
-pub(super) struct PodDirectory(PathBuf);
+pub(super) struct PodDirectory {
+    root: PathBuf,
+    uid: String,
+}
 
 /// A call under way.
 pub(super) struct Calling {
@@ -66,7 +70,7 @@ pub(super) struct Called {
 impl Runner {
     /// Puts in place what the runner makes before its first call.
     pub(super) fn new(site: &Site, name: &str, uid: &str, pid: i32) -> Self {
-        let directory = PodDirectory::new(&site.node.path("/var/lib/kubelet/pods"), uid);
+        let directory = PodDirectory { root: site.node.path("/"), uid: uid.to_owned() };
         let place = PodPlace {
             uid: uid.to_owned(),
             namespace: site.namespace().to_owned(),
@@ -256,18 +260,14 @@ fn environment_of(pid: i32) -> Vec<(String, String)> {
 // === impl PodDirectory ===
 
 impl PodDirectory {
-    fn new(pods: &Path, uid: &str) -> Self {
-        Self(pods.join(uid))
-    }
-
     /// An emptyDir volume.
     pub(super) fn volume(&self, name: &str) -> PathBuf {
-        self.0.join("volumes/kubernetes.io~empty-dir").join(name)
+        paths::empty_dir(&self.root, &self.uid, name)
     }
 
     /// The one file that is `/etc/hosts` in all containers.
     pub(super) fn hosts(&self) -> PathBuf {
-        self.0.join("etc-hosts")
+        paths::pod(&self.root, &self.uid).join("etc-hosts")
     }
 }
 

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ephemon_demo::api::containers;
+use ephemon_demo::kubelet::paths;
 use serde_json::{Value, json};
 
 use super::runner::Runner;
@@ -174,10 +176,7 @@ impl Site {
 
     /// What the API says of a container, if anything.
     pub(super) fn status(&self, pod: &str, container: &str) -> Option<Value> {
-        let pod = self.pod(pod);
-        let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
-        let mut all = lists.iter().filter_map(|list| pod["status"][list].as_array()).flatten();
-        all.find(|status| status["name"] == container).cloned()
+        containers::status(&self.pod(pod), container).cloned()
     }
 
     /// Waits until what the API says of a container satisfies.
@@ -203,9 +202,10 @@ impl Site {
     /// What a container has written, without the runtime's stamps.
     pub(super) fn log_of(&self, runner: &Runner, container: &str) -> String {
         let place = &runner.place;
-        let pod = format!("/var/log/pods/{}_{}_{}", place.namespace, place.name, place.uid);
+        let root = self.node.path("/");
+        let pod = paths::pod_logs(&root, (&place.namespace, &place.name), &place.uid);
         // One file for each time that the kubelet started it.
-        let directory = self.node.path(&pod).join(container);
+        let directory = pod.join(container);
         let files = (0..9).map(|attempt| directory.join(format!("{attempt}.log")));
         let text: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
         let lines = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3));

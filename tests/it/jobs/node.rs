@@ -8,12 +8,15 @@ use std::process::Command;
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon_demo::kubelet::paths;
 use tempfile::TempDir;
 
 use super::sink::Sink;
 use crate::support::agent::Agent;
 use crate::support::programs;
 
+/// The namespace of all pods.
+const NAMESPACE: &str = "ci";
 /// What the kernel counts for each container, seconds of CPU time.
 pub(super) const CPU_SECONDS: f64 = 1.5;
 
@@ -92,7 +95,7 @@ impl Node {
 
 impl Pod {
     fn logs(&self) -> PathBuf {
-        self.root.join(format!("var/log/pods/ci_{}_{}", self.name, self.uid))
+        paths::pod_logs(&self.root, (NAMESPACE, &self.name), &self.uid)
     }
 
     fn cgroup(&self) -> PathBuf {
@@ -100,11 +103,11 @@ impl Pod {
     }
 
     fn volumes(&self) -> PathBuf {
-        self.root.join("var/lib/kubelet/pods").join(&self.uid)
+        paths::pod(&self.root, &self.uid)
     }
 
     fn journal(&self) -> PathBuf {
-        self.volumes().join("volumes/kubernetes.io~empty-dir/ephemon/journal")
+        paths::empty_dir(&self.root, &self.uid, "ephemon").join("journal")
     }
 
     fn id(&self, container: &str) -> String {
@@ -122,8 +125,8 @@ impl Pod {
         fs::create_dir(&made).unwrap();
         fs::write(made.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
         fs::write(made.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
-        let link = format!("{}_ci_{container}-{id}.log", self.name);
-        symlink(directory.join("0.log"), self.root.join("var/log/containers").join(link)).unwrap();
+        let link = paths::log_link(&self.root, (NAMESPACE, &self.name), container, &id);
+        symlink(directory.join("0.log"), link).unwrap();
         fs::rename(&made, self.cgroup().join(&id)).unwrap();
     }
 

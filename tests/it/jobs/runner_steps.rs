@@ -10,22 +10,14 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, until_counted};
 use crate::support::agent::{Agent, TEXT};
-use crate::support::containerd::Containerd;
+use crate::support::containerd::{Containerd, PARTS};
 use crate::support::job_pod::JobPod;
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::parts::{all_there, alone};
 use crate::support::process::{kill, until};
 use crate::support::programs;
 use crate::support::site::Site;
-
-const PARTS: [Part; 5] = [
-    Part::WritableCgroups,
-    Part::Program("containerd"),
-    Part::Program("ctr"),
-    Part::Program("runc"),
-    Part::Program("busybox"),
-];
 
 /// A machine may be too busy to read a line within the second in which its reading counts.
 const ATTEMPTS: usize = 5;

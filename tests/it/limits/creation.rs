@@ -4,20 +4,17 @@
 use std::fs;
 use std::process::Command;
 
-use ephemon_demo::api::{PatchKind, Store};
-use serde_json::json;
-
-use super::{SELECTED, Wanted, all_shown, shown};
+use super::{Wanted, all_shown, shown};
 use crate::support::agent::Agent;
-use crate::support::api_server::Api;
 use crate::support::cgroups::is_v2;
 use crate::support::containerd::Containerd;
 use crate::support::cri::Cri;
 use crate::support::kubelet::{Pod, Spec, Started};
-use crate::support::node::{Node, PodPlace};
+use crate::support::node::Node;
 use crate::support::parts::{Part, all_there, alone};
 use crate::support::programs;
 use crate::support::real_node;
+use crate::support::runner_pod::{NODE, RunnerPod};
 
 const READ_V1: &str = "cd /sys/fs/cgroup; busybox cat memory/memory.limit_in_bytes \
     memory/memory.memsw.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us";
@@ -31,7 +28,7 @@ const LIMITED_V2: [&str; 6] = ["50331648", "0", "64", "50000", "100000", "1"];
 
 /// A pod whose ephemeral containers ask for limits.
 struct Limited<'a> {
-    store: &'a Store,
+    known: &'a RunnerPod,
     node: &'a Node,
     cri: &'a Cri,
     pod: Pod<'a>,
@@ -42,14 +39,8 @@ struct Limited<'a> {
 impl Limited<'_> {
     /// Adds an ephemeral container in the API and runs it, as the kubelet does.
     fn add(&self, name: &str, limits: &str, command: &[&str]) -> Started {
-        let place = &self.pod.place;
-        let variable = json!({"name": "EPHEMON_LIMITS", "value": limits});
-        let container = json!({"name": name, "image": "job", "env": [variable]});
-        let patch = json!({"spec": {"ephemeralContainers": [container]}});
-        let key = (place.namespace.clone(), place.name.clone());
-        self.store.patch_ephemeral(&key, PatchKind::Strategic, &patch).unwrap();
         let spec = Spec::new(name, command.iter().copied());
-        let started = self.pod.run(self.cri, &spec.variable("EPHEMON_LIMITS", limits));
+        let started = self.known.run_limited((&self.pod, self.cri), limits, spec);
         assert!(started.runs, "{name} must start under its limits");
         started
     }
@@ -74,33 +65,21 @@ fn limits_that_the_runtime_sets_at_creation_are_enforced_by_the_kernel_and_count
     }
     let _alone = alone();
     let node = Node::new();
-    let store = Store::new("it", 1000);
-    let created = json!({
-        "metadata": {"name": "runner-0", "labels": {SELECTED: "True"}},
-        "spec": {"nodeName": "it", "containers": [{"name": "runner", "image": "runner"}]},
-    });
-    let created = store.create("ci", created).unwrap();
-    let place = PodPlace {
-        namespace: "ci".to_owned(),
-        name: "runner-0".to_owned(),
-        uid: created["metadata"]["uid"].as_str().unwrap().to_owned(),
-    };
-    let kubeconfig = node.scratch().join("kubeconfig");
-    let _api = Api::serve(store.clone(), &kubeconfig);
+    let known = RunnerPod::create("runner-0", node.scratch().join("kubeconfig"));
     let containerd = Containerd::start_from(&node, Some(containerd.join("bin")));
     let cri = containerd.cri();
     let mut command = Command::new(programs::ephemon());
     command
-        .args(["agent", "--node-name", "it", "--nri-socket", &containerd.plugins_on(&node)])
+        .args(["agent", "--node-name", NODE, "--nri-socket", &containerd.plugins_on(&node)])
         .args(["--log", "info,ephemon_enforcement=debug", "--kubeconfig"])
-        .arg(&kubeconfig);
+        .arg(known.kubeconfig());
     let agent = Agent::launch(&mut command, &node.root(), &node.kubepods());
     shown(&agent, "ephemon_agent_watch_up", &[("watch", "nri")], |up| up > 0.0);
-    let pod = Pod::start(&node, &cri, place);
+    let pod = Pod::start(&node, &cri, known.place.clone());
     // Only a container of the pod shows which limits the kernel has.
     let runner = pod.run(&cri, &Spec::load("runner", "sleep 6000000"));
     shown(&agent, "ephemon_container_info", &[("container", "runner")], |info| info > 0.0);
-    let limited = Limited { store: &store, node: &node, cri: &cri, pod };
+    let limited = Limited { known: &known, node: &node, cri: &cri, pod };
 
     let (read, expected) =
         if is_v2() { (READ_V2, &LIMITED_V2[..]) } else { (READ_V1, &LIMITED_V1[..]) };

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ephemon_cgroup::{Files, Hierarchy, InForce, LimitFiles, Setting};
+use ephemon_demo::api::containers;
 use ephemon_demo::cgroups::Choice;
 use ephemon_demo::{Node, NodeOptions};
 use ephemon_model::Usage;
@@ -195,9 +196,7 @@ impl Rig {
     pub(super) fn end(&self, pod: &str, container: &str) -> (i64, String) {
         let look = || {
             let pod = self.node().pod("default", pod).unwrap();
-            let statuses = pod["status"]["ephemeralContainerStatuses"].as_array()?;
-            let status = statuses.iter().find(|status| status["name"] == container)?;
-            let end = status.pointer("/state/terminated")?;
+            let end = containers::status(&pod, container)?.pointer("/state/terminated")?;
             Some((end["exitCode"].as_i64()?, end["reason"].as_str()?.to_owned()))
         };
         until(PATIENCE, look).unwrap_or_else(|| panic!("{container} never ended"))
@@ -206,10 +205,8 @@ impl Rig {
     /// Whether a container runs, by its status.
     pub(super) fn runs(&self, pod: &str, container: &str) -> bool {
         let pod = self.node().pod("default", pod).unwrap();
-        let statuses = ["containerStatuses", "ephemeralContainerStatuses"].into_iter();
-        let mut statuses = statuses.filter_map(|list| pod["status"][list].as_array()).flatten();
-        statuses
-            .any(|status| status["name"] == container && status["state"].get("running").is_some())
+        let status = containers::status(&pod, container);
+        status.is_some_and(|status| status["state"].get("running").is_some())
     }
 }
 

@@ -4,26 +4,16 @@ use std::path::Path;
 use std::process::Command;
 
 use ephemon_cgroup::{Hierarchy, LimitFiles};
-use ephemon_demo::api::{PatchKind, Store};
-use serde_json::json;
 
 use super::{PATIENCE, limits, results};
 use crate::support::agent::Agent;
-use crate::support::api_server::Api;
-use crate::support::containerd::Containerd;
+use crate::support::containerd::{Containerd, PARTS};
 use crate::support::kubelet::{Pod, Spec};
-use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::node::Node;
+use crate::support::parts::{all_there, alone};
 use crate::support::process::until;
 use crate::support::programs;
-
-const PARTS: [Part; 5] = [
-    Part::WritableCgroups,
-    Part::Program("containerd"),
-    Part::Program("ctr"),
-    Part::Program("runc"),
-    Part::Program("busybox"),
-];
+use crate::support::runner_pod::{NODE, RunnerPod};
 
 /// A limit of one task would keep runc, which has threads, from starting the container, and at the
 /// end of its work runc sets `cpu.max` of version 2 to what it was told: to none.
@@ -34,48 +24,29 @@ fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
     }
     let _alone = alone();
     let node = Node::new();
-    let store = Store::new("it", 1000);
-    let pod = json!({
-        "metadata": {"name": "runner-0", "labels": {"actions-ephemeral-runner": "True"}},
-        "spec": {"nodeName": "it", "containers": [{"name": "runner", "image": "runner"}]},
-    });
-    let created = store.create("ci", pod).unwrap();
-    let place = PodPlace {
-        namespace: "ci".to_owned(),
-        name: "runner-0".to_owned(),
-        uid: created["metadata"]["uid"].as_str().unwrap().to_owned(),
-    };
-    let kubeconfig = node.scratch().join("kubeconfig");
-    let _api = Api::serve(store.clone(), &kubeconfig);
+    let known = RunnerPod::create("runner-0", node.scratch().join("kubeconfig"));
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();
     let mut command = Command::new(programs::ephemon());
     command
-        .args(["agent", "--enforce-limits", "--node-name", "it", "--kubeconfig"])
-        .arg(&kubeconfig)
+        .args(["agent", "--enforce-limits", "--node-name", NODE, "--kubeconfig"])
+        .arg(known.kubeconfig())
         .args(["--log", "info,ephemon_enforcement=debug"]);
     let agent = Agent::launch(&mut command, &node.root(), &node.kubepods());
 
-    let pod = Pod::start(&node, &cri, place.clone());
-    let key = (place.namespace.clone(), place.name.clone());
+    let pod = Pod::start(&node, &cri, known.place.clone());
     let mut ids = Vec::new();
     for number in 0..3 {
         let name = format!("job-{number}");
-        let container = json!({
-            "name": name,
-            "image": "job",
-            "env": [{"name": "EPHEMON_LIMITS", "value": "cpus=0.3,memory=32Mi,pids=1"}],
-        });
-        let patch = json!({"spec": {"ephemeralContainers": [container]}});
-        store.patch_ephemeral(&key, PatchKind::Strategic, &patch).unwrap();
-        let started = pod.run(&cri, &Spec::load(&name, "sleep 600000"));
+        let spec = Spec::load(&name, "sleep 600000");
+        let started = known.run_limited((&pod, &cri), "cpus=0.3,memory=32Mi,pids=1", spec);
         let status = cri.container_status(&started.id);
         assert!(started.runs, "{name} must start under its limits: {status:?}\n{}", agent.log());
         ids.push(started.id);
     }
     results(&agent, "applied", 3.0);
     let hierarchy = Hierarchy::detect(Path::new("/sys/fs/cgroup")).unwrap();
-    let base = Path::new(node.cgroups().base()).join(place.cgroup());
+    let base = Path::new(node.cgroups().base()).join(known.place.cgroup());
     let wanted = [Some(30_000), Some(32 << 20), Some(1)];
     for id in &ids {
         let files = LimitFiles::at(&hierarchy, &base.join(id));

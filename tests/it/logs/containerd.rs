@@ -9,21 +9,13 @@ use super::backend::{Backend, LogLine};
 use super::{PATIENCE, arrived};
 use crate::support::agent::Agent;
 use crate::support::collector::Wire;
-use crate::support::containerd::Containerd;
+use crate::support::containerd::{Containerd, PARTS};
 use crate::support::cri::Cri;
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::parts::{all_there, alone};
 use crate::support::process::{output, until};
 use crate::support::programs;
-
-const PARTS: [Part; 5] = [
-    Part::WritableCgroups,
-    Part::Program("containerd"),
-    Part::Program("ctr"),
-    Part::Program("runc"),
-    Part::Program("busybox"),
-];
 
 const LINES: usize = 30_000;
 /// So many are written while the log is rotated, and the rest thereafter.

@@ -11,8 +11,18 @@ use rustix::thread::CapabilitySet;
 
 use super::cri::Cri;
 use super::node::Node;
+use super::parts::Part;
 use super::process::{Running, kill_all_naming, output, until};
 use super::{image, parts, pod_network};
+
+/// What one from this machine needs.
+pub(crate) const PARTS: [Part; 5] = [
+    Part::WritableCgroups,
+    Part::Program("containerd"),
+    Part::Program("ctr"),
+    Part::Program("runc"),
+    Part::Program("busybox"),
+];
 
 /// The running containerd; it, its shims and its mounts go when it is dropped.
 #[derive(Debug)]

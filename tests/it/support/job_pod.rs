@@ -11,19 +11,18 @@ use std::time::Duration;
 use ephemon_base::clock::now_ns;
 use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
-use ephemon_demo::api::{PatchKind, Store};
+use ephemon_demo::kubelet::paths;
 use serde_json::{Value, json};
 
 use super::agent::{Agent, TEXT};
-use super::api_server::Api;
 use super::process::until;
 use super::programs;
+use super::runner_pod::RunnerPod;
+pub(crate) use super::runner_pod::{NAMESPACE, NODE};
 use super::site::{Container, Pod, Site};
 
-/// The pod's namespace and name, and the node's.
-pub(crate) const NAMESPACE: &str = "ci";
+/// The pod's name.
 pub(crate) const NAME: &str = "runner-1";
-pub(crate) const NODE: &str = "it";
 /// The run, by which the OpenTelemetry Collector's GitHub receiver knows the trace.
 pub(crate) const RUN: RunKey<'static> = RunKey { run_id: "14460881260", run_attempt: "13" };
 /// The job of it.
@@ -37,8 +36,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct JobPod {
     root: PathBuf,
     pod: Pod,
-    store: Store,
-    _api: Api,
+    known: RunnerPod,
     pub(crate) runner: Container,
     /// By name: the API's list of statuses that it stands in, and its status.
     statuses: BTreeMap<String, (&'static str, Value)>,
@@ -57,17 +55,11 @@ pub(crate) struct Call {
 
 impl JobPod {
     pub(crate) fn new(site: &Site) -> Self {
-        let store = Store::new(NODE, 1000);
-        let object = json!({
-            "metadata": {"name": NAME, "labels": {"actions-ephemeral-runner": "True"}},
-            "spec": {"containers": [{"name": "runner", "image": "localhost/runner:1"}]},
-        });
-        let object = store.create(NAMESPACE, object).unwrap();
-        let pod = site.pod_of(NAME, object["metadata"]["uid"].as_str().unwrap());
-        let api = Api::serve(store.clone(), &site.root().join("kubeconfig"));
+        let known = RunnerPod::create(NAME, site.root().join("kubeconfig"));
+        let pod = site.pod_of(NAME, &known.place.uid);
         let runner = pod.start("runner");
         let root = site.root().to_owned();
-        let mut pod = Self { root, pod, store, _api: api, runner, statuses: BTreeMap::new() };
+        let mut pod = Self { root, pod, known, runner, statuses: BTreeMap::new() };
         fs::create_dir_all(pod.journals()).unwrap();
         let id = pod.runner.id.clone();
         pod.status("containerStatuses", "runner", &id, &json!({"running": {"startedAt": now()}}));
@@ -79,7 +71,7 @@ impl JobPod {
         let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--node-name", NODE, "--kubeconfig"])
-            .arg(self.root.join("kubeconfig"))
+            .arg(self.known.kubeconfig())
             .envs(variables.iter().copied());
         Agent::launch(&mut command, &self.root, "kubepods")
     }
@@ -100,16 +92,12 @@ impl JobPod {
             ("TRACEPARENT", &JOB.container_span(name).to_string()),
         ];
         let env = env.map(|(name, value)| variable(name, value));
-        let container = json!({"name": name, "image": image(name), "env": env});
-        let patch = json!({"spec": {"ephemeralContainers": [container]}});
-        self.store.patch_ephemeral(&key(), PatchKind::Strategic, &patch).unwrap();
+        self.known.ask(&json!({"name": name, "image": image(name), "env": env}));
     }
 
     /// Asks for a container as an administrator does, outside the hook.
     pub(crate) fn debug(&self, name: &str) {
-        let patch =
-            json!({"spec": {"ephemeralContainers": [{"name": name, "image": image(name)}]}});
-        self.store.patch_ephemeral(&key(), PatchKind::Strategic, &patch).unwrap();
+        self.known.ask(&json!({"name": name, "image": image(name)}));
     }
 
     /// The runner's container is over, by the kernel and by the kubelet.
@@ -230,8 +218,7 @@ impl JobPod {
     }
 
     fn journals(&self) -> PathBuf {
-        let volumes = format!("var/lib/kubelet/pods/{}/volumes", self.pod.uid);
-        self.root.join(volumes).join("kubernetes.io~empty-dir/ephemon/journal")
+        paths::empty_dir(&self.root, &self.pod.uid, "ephemon").join("journal")
     }
 
     /// What the kubelet tells the API server of a container.
@@ -248,7 +235,7 @@ impl JobPod {
                 None => whole[*list] = json!([status]),
             }
         }
-        self.store.set_status(&key(), whole).unwrap();
+        self.known.set_status(whole);
     }
 }
 
@@ -264,10 +251,6 @@ impl Call {
 /// As the API has it: whole seconds.
 fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn key() -> (String, String) {
-    (NAMESPACE.to_owned(), NAME.to_owned())
 }
 
 fn image(name: &str) -> String {

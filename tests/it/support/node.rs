@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use ephemon_demo::kubelet::paths;
 use tempfile::TempDir;
 
 use super::cgroups::Tree;
@@ -64,10 +65,9 @@ impl Node {
         &self.cgroups
     }
 
-    /// `/var/log/pods/NAMESPACE_NAME_UID`.
+    /// The directory of a pod's logs.
     pub(crate) fn pod_logs(&self, pod: &PodPlace) -> PathBuf {
-        let name = format!("{}_{}_{}", pod.namespace, pod.name, pod.uid);
-        self.root().join("var/log/pods").join(name)
+        paths::pod_logs(&self.root(), (&pod.namespace, &pod.name), &pod.uid)
     }
 
     /// Makes the directory of a container's logs, as the kubelet does before it creates it.
@@ -77,9 +77,9 @@ impl Node {
 
     /// Makes the link in `/var/log/containers`, as the kubelet does once the container is started.
     pub(crate) fn link_log(&self, pod: &PodPlace, container: &str, id: &str) {
-        let name = format!("{}_{}_{container}-{id}.log", pod.name, pod.namespace);
         let log = self.pod_logs(pod).join(container).join("0.log");
-        symlink(log, self.root().join("var/log/containers").join(name)).unwrap();
+        let link = paths::log_link(&self.root(), (&pod.namespace, &pod.name), container, id);
+        symlink(log, link).unwrap();
     }
 }
 

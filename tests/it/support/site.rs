@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use ephemon_demo::kubelet::paths;
 use tempfile::TempDir;
 
 use super::agent::Agent;
 use super::programs;
 
+/// The namespace of all pods.
+const NAMESPACE: &str = "ci";
 /// Where the agent keeps its state, below the node's root.
 const STATE: &str = "var/lib/ephemon";
 
@@ -116,7 +119,7 @@ impl Site {
 
 impl Pod {
     fn logs(&self) -> PathBuf {
-        self.root.join(format!("var/log/pods/ci_{}_{}", self.name, self.uid))
+        paths::pod_logs(&self.root, (NAMESPACE, &self.name), &self.uid)
     }
 
     /// The log of a container.
@@ -157,8 +160,7 @@ impl Pod {
         // The file system's own time is of the last tick, which may be before what asked for it.
         File::open(&made).unwrap().set_modified(SystemTime::now()).unwrap();
         fs::rename(&made, &cgroup).unwrap();
-        let link = format!("{}_ci_{name}-{id}.log", self.name);
-        symlink(&path, self.root.join("var/log/containers").join(link)).unwrap();
+        symlink(&path, paths::log_link(&self.root, (NAMESPACE, &self.name), name, &id)).unwrap();
         Container { id, cgroup, directory, log, second: 0 }
     }
 

@@ -1,7 +1,8 @@
 //! Containers that do not start, and the kubelet's status for them over time.
 
 use super::Worker;
-use crate::api::object::{items, text};
+use crate::api::containers;
+use crate::api::object::text;
 use crate::kubelet::images::Waiting;
 use crate::kubelet::{NodeEvent, images};
 
@@ -23,8 +24,7 @@ impl Worker {
             return;
         }
         let Some(pod) = self.pod() else { return };
-        let lists = ["/spec/initContainers", "/spec/containers", "/spec/ephemeralContainers"];
-        for container in lists.iter().flat_map(|list| items(&pod, list)) {
+        for container in containers::all(&pod) {
             let part = |pointer| text(container, pointer).unwrap_or_default();
             if let Some(waiting) = self.waiting.get_mut(part("/name")) {
                 images::back_off(waiting, part("/image"));

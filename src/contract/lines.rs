@@ -1,9 +1,9 @@
-//! Splits bytes into records, complete lines only. Pure.
+//! Splits the bytes of a journal into records, complete lines only. Pure.
 //!
 //! Bytes of an incomplete line are not stored: they stay in the file and are read again. So
 //! thousands of journals with incomplete records use no memory.
 
-use ephemon_contract::{JOURNAL_RECORD_MAX_BYTES, Record};
+use super::{JOURNAL_RECORD_MAX_BYTES, Record};
 
 /// The state of reading one journal.
 #[derive(Debug, Default)]
