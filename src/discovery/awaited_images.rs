@@ -16,10 +16,10 @@ use tokio::sync::Notify;
 
 /// Most pods with ephemeral containers; a kubelet runs 110 pods by default. A further pod is left to
 /// the kubelet.
-pub const MAX_PODS: usize = 256;
+pub const MAX_PODS: usize = 112;
 /// Most images of one pod at one time. Further ones follow when the kubelet has started containers
 /// of these.
-pub const MAX_IMAGES_PER_POD: usize = 16;
+pub const MAX_IMAGES_PER_POD: usize = 8;
 /// Memory of one image in bytes: its name, the container's, and their counts.
 const IMAGE_BYTES: usize = image_name::MAX_BYTES + 192;
 /// Memory of the changes that were not taken, and of as many that are being handled.

@@ -9,7 +9,7 @@ use ephemon_discovery::awaited_images::{AwaitedImage, AwaitingPod, ForKubelet, M
 use ephemon_model::{PodRef, PodUid};
 
 /// Most images of one pod over its life. The kubelet pulls the others.
-const MAX_SEEN_PER_POD: usize = 64;
+const MAX_SEEN_PER_POD: usize = 32;
 /// Memory of the plan in bytes, beside the images that wait, which are counted where they come from.
 pub const PLAN_BYTES: usize = MAX_PODS * (MAX_SEEN_PER_POD * 48 + 1024);
 
