@@ -29,7 +29,7 @@ pub(crate) struct Plan {
 
 #[derive(Debug)]
 struct Pod {
-    pod: Arc<PodRef>,
+    reference: Arc<PodRef>,
     seen: HashSet<u64>,
     /// It has had more than its share, which was told.
     is_full: bool,
@@ -105,7 +105,7 @@ impl Plan {
             if let Some((key, image)) = pod.waiting.pop_front() {
                 pod.running.insert(key);
                 self.running += 1;
-                let pod = Arc::clone(&pod.pod);
+                let pod = Arc::clone(&pod.reference);
                 return Some(Start { ticket: (uid, key), pod, image });
             }
         }
@@ -136,7 +136,7 @@ impl Plan {
 impl Pod {
     fn new(pod: &Arc<PodRef>) -> Self {
         Self {
-            pod: Arc::clone(pod),
+            reference: Arc::clone(pod),
             seen: HashSet::new(),
             is_full: false,
             waiting: VecDeque::new(),
