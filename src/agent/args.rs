@@ -155,6 +155,19 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_CRI_SOCKET", value_name = "SOCKET")]
     pub cri_socket: Option<PathBuf>,
 
+    /// Have the runtime pull the images of ephemeral containers before the kubelet asks for them, one
+    /// after the other: at most so many at one time, of one pod at most half of them. Without
+    /// credentials: pods with imagePullSecrets are left to the kubelet. Needs --cri-socket [default: off]
+    #[arg(
+        long,
+        env = "EPHEMON_PRE_PULL",
+        value_name = "COUNT",
+        requires = "cri_socket",
+        conflicts_with = "no_api",
+        value_parser = clap::value_parser!(u8).range(1..=64)
+    )]
+    pub pre_pull: Option<u8>,
+
     /// The address to serve /metrics, /healthz and /readyz at
     #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
     pub listen: SocketAddr,

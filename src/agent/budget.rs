@@ -7,7 +7,7 @@
 
 use ephemon_capture::readings;
 use ephemon_crilog as crilog;
-use ephemon_discovery::{api, cgroups, debug_containers, feed, inventory, nested};
+use ephemon_discovery::{api, awaited_images, cgroups, debug_containers, feed, inventory, nested};
 use ephemon_history as history;
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally;
@@ -16,6 +16,7 @@ use super::{admin, state};
 use {
     ephemon_journal as journal, ephemon_logs as logs, ephemon_mask as mask,
     ephemon_metrics as metrics, ephemon_otlp as otlp, ephemon_page as page,
+    ephemon_pre_pull as pre_pull,
 };
 
 const KIB: usize = 1024;
@@ -78,6 +79,10 @@ pub const POOLS: &[Pool] = &[
     always("nested containers that were removed", ephemon_capture::MISSED_BYTES),
     always("names of nested containers being read", nested::NAMES_BYTES),
     always("debug containers", debug_containers::DEBUG_BYTES),
+    always(
+        "images that containers wait for, and their pulls",
+        awaited_images::AWAITED_BYTES + pre_pull::PLAN_BYTES,
+    ),
     always("what the runtime asks over NRI", ephemon_nri::SESSION_BYTES),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use ephemon_base::{Idle, clock, warning::Outage};
@@ -23,7 +24,7 @@ use ephemon_jobs::{
 };
 use ephemon_journal as journal;
 use ephemon_logs::{Ledger, RunnerNews};
-use ephemon_model::{PodRef, PodUid};
+use ephemon_model::{PodRef, PodUid, PrePull};
 use ephemon_otlp::span;
 use ephemon_otlp::span::Encoded;
 use ephemon_page::Board;
@@ -58,6 +59,8 @@ pub(super) struct Parts {
     pub(super) ledger: Ledger,
     /// What runners' logs say of jobs and steps.
     pub(super) runner: RunnerNews,
+    /// Images that were pulled ahead.
+    pub(super) pre_pulled: Receiver<(PodUid, PrePull)>,
     pub(super) journals: journal::Reader,
     pub(super) jobs_view: JobsView,
     pub(super) self_metrics: SelfMetrics,
@@ -182,7 +185,7 @@ impl JobTracker {
 
     /// Returns whether something happened or is about to, so that the next turn should come soon.
     fn turn(&mut self, changed: Changed, now_ns: u64) -> bool {
-        let heard = Heard::take(&self.parts.runner);
+        let heard = Heard::take(&self.parts.runner, &self.parts.pre_pulled);
         let changed = heard.changed(changed);
         let mut is_eventful = !changed.is_empty();
         self.look(changed, now_ns);

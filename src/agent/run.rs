@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::Path;
+use std::sync::mpsc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use ephemon_capture as capture;
@@ -14,7 +16,9 @@ use ephemon_enforcement as enforcement;
 use ephemon_logs::RunnerLog;
 use ephemon_metrics::Metrics;
 use ephemon_model::node::NodeRoot;
+use ephemon_model::{PodUid, PrePull};
 use ephemon_otel::SpanBuffer;
+use ephemon_pre_pull as pre_pull;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -78,7 +82,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let logs = shared.logs(&args, &mut export, runner_log, journals.another());
     let logs = logs.map_err(Error::Logs)?;
     set_limits(&args, &shared, &mut parts);
-    let jobs = shared.jobs(&args, &mut export, runner_news, journals);
+    let pre_pulled = start_pre_pull(&args, &shared, &mut parts);
+    let jobs = shared.jobs(&args, &mut export, runner_news, pre_pulled, journals);
     parts.spawn("the job tracker", jobs::keep(jobs));
     let metrics = shared.otlp_metrics(&args, &mut export);
     let walked = shared.readiness.condition("the first walk of the cgroup tree");
@@ -163,6 +168,24 @@ fn set_limits(args: &Args, shared: &Shared, parts: &mut Parts) {
     }
 }
 
+/// Starts to have images pulled before the kubelet asks for them; returns what is told of them.
+fn start_pre_pull(args: &Args, shared: &Shared, parts: &mut Parts) -> Receiver<(PodUid, PrePull)> {
+    let (told, pre_pulled) = mpsc::sync_channel(pre_pull::MAX_TOLD);
+    if let (Some(most), Some(socket)) = (args.pre_pull, &args.cri_socket) {
+        let Shared { node, inventory, images, self_metrics, .. } = shared.clone();
+        let pre_pull = pre_pull::run(pre_pull::Parts {
+            socket: node.join(socket),
+            most: usize::from(most),
+            awaited: images,
+            told,
+            feed: inventory.feed().clone(),
+            self_metrics,
+        });
+        parts.spawn("pre-pull", pre_pull);
+    }
+    pre_pulled
+}
+
 /// Restores the configured filter of the log when the time of another is over.
 async fn restore_filter(log_level: LogLevel) -> Infallible {
     loop {
@@ -214,7 +237,9 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
     parts.spawn("the questions to ARC", asked);
     let debug = shared.debug.clone();
     let of_selected = (args.debug_containers == DebugScope::Selected).then(|| debug.clone());
-    parts.spawn("the pod watch", watch.run(inventory.clone(), of_selected, listed_tx));
+    let images = args.pre_pull.map(|_| shared.images.clone());
+    let run = watch.run(inventory.clone(), of_selected, images, listed_tx);
+    parts.spawn("the pod watch", run);
     if args.debug_containers == DebugScope::Node {
         let options = api::Options { pod_selectors: vec![String::new()], ..api_options(args) };
         let watch = api::Watch::connect(options).await?;

@@ -1,6 +1,7 @@
 //! The handles that the agent's parts share, and how each part is constructed.
 
 use std::io;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +9,7 @@ use ephemon_base::Heartbeat;
 use ephemon_capture as capture;
 use ephemon_capture::readings::Readings;
 use ephemon_discovery::api::RunnerObjects;
+use ephemon_discovery::awaited_images::AwaitedImages;
 use ephemon_discovery::debug_containers::DebugContainers;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::Outbox;
@@ -19,6 +21,7 @@ use ephemon_mask::job::Mode;
 use ephemon_metrics as metrics;
 use ephemon_metrics::Metrics;
 use ephemon_model::node::NodeRoot;
+use ephemon_model::{PodUid, PrePull};
 use ephemon_otel::{Signal, SpanBuffer};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::own::Delivery;
@@ -50,6 +53,8 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) jobs_view: JobsView,
     pub(super) debug: DebugContainers,
+    /// What containers wait for, with `--pre-pull`.
+    pub(super) images: AwaitedImages,
     pub(super) readiness: Readiness,
     /// What asks ARC for jobs; empty without an API server.
     pub(super) runner_objects: Arc<OnceLock<RunnerObjects>>,
@@ -83,6 +88,7 @@ impl Shared {
             ledger: Ledger::default(),
             jobs_view: JobsView::default(),
             debug: DebugContainers::default(),
+            images: AwaitedImages::default(),
             readiness: Readiness::default(),
             runner_objects: Arc::default(),
             heartbeat: Heartbeat::default(),
@@ -165,6 +171,7 @@ impl Shared {
         args: &Args,
         export: &mut Export,
         runner: RunnerNews,
+        pre_pulled: Receiver<(PodUid, PrePull)>,
         journals: journal::Reader,
     ) -> jobs::Parts {
         let Self { node, inventory, readings, ledger, jobs_view, self_metrics, readiness, .. } =
@@ -179,6 +186,7 @@ impl Shared {
             readings,
             ledger,
             runner,
+            pre_pulled,
             journals,
             jobs_view,
             self_metrics,

@@ -156,6 +156,18 @@ static COUNTED: &[Metric] = &[
     Metric::counter("{request}", "Requests to a collector, by result.")
         .family("ephemon_agent_otlp_requests_total")
         .labels(&[Label::prometheus("signal"), Label::prometheus("result")]),
+    Metric::counter(
+        "s",
+        "Time that the runtime took for images that the agent asked for before the kubelet, by result.",
+    )
+    .family("ephemon_agent_pre_pull_seconds_total")
+    .labels(&[Label::prometheus("result")]),
+    Metric::counter(
+        "{image}",
+        "Images that containers of selected pods wait for, by what came of pulling them before the kubelet does.",
+    )
+    .family("ephemon_agent_pre_pulled_images_total")
+    .labels(&[Label::prometheus("result")]),
     Metric::histogram("s", "Time to read one container's cgroup files.")
         .family("ephemon_agent_reading_duration_seconds"),
     Metric::histogram("s", "Time to put together one answer on /metrics.")

@@ -117,7 +117,7 @@ pub static ROWS: &[Row<JobSeries>] = &[
     .family("ephemon_job_container_wait_duration_seconds")
     .instrument("ephemon.job.container.wait")
     .buckets(|job| &job.counts.container_wait_seconds, START_BOUNDS),
-    Metric::histogram("s", "Pulls of containers' images, where the runner may list events.")
+    Metric::histogram("s", "Pulls of containers' images, where the runner may list events, and those ahead of the kubelet.")
         .family("ephemon_job_image_pull_duration_seconds")
         .instrument("ephemon.job.image.pull")
         .buckets(|job| &job.counts.image_pull_seconds, START_BOUNDS),

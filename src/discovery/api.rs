@@ -25,6 +25,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use tokio::sync::oneshot;
 
+use super::awaited_images::AwaitedImages;
 use super::debug_containers::DebugContainers;
 use super::inventory::Inventory;
 use failure::Failure;
@@ -116,14 +117,17 @@ impl Watch {
 
     /// Keeps the inventory up to date, with a list and a watch for each selector; never returns.
     /// `listed` is notified when the first list of each is complete.
-    /// Containers that were attached to these pods by hand are listed in `debug`.
+    /// Containers that were attached to these pods by hand are listed in `debug`; images that their
+    /// containers wait for are told of in `images`.
     pub async fn run(
         self,
         inventory: Inventory,
         debug: Option<DebugContainers>,
+        images: Option<AwaitedImages>,
         listed: oneshot::Sender<()>,
     ) -> Infallible {
-        let union = Union::new(inventory, self.options.pod_selectors.len()).with_debug(debug);
+        let union = Union::new(inventory, self.options.pod_selectors.len());
+        let union = union.with_debug(debug).with_images(images);
         self.follow(union, listed).await
     }
 

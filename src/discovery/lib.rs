@@ -6,9 +6,11 @@
 //! the others. [`identity`] identifies a
 //! container, or reports that it is too early to do so; the [`feed`] notifies readers of changed
 //! pods. [`runner_jobs`] asks ARC which job a runner has. [`nested`] finds the names of containers in
-//! containers, and [`debug_containers`] lists what was attached to pods by hand.
+//! containers, and [`debug_containers`] lists what was attached to pods by hand. [`awaited_images`] are
+//! those that the kubelet has still to pull for ephemeral containers.
 
 pub mod api;
+pub mod awaited_images;
 pub mod cgroups;
 pub mod cri;
 pub mod debug_containers;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ephemon_contract::trace::SpanId;
 use ephemon_discovery::inventory::{RunnerFacts, SpecEntry};
 use ephemon_journal::Entry;
-use ephemon_model::{PodRef, PodUid};
+use ephemon_model::{PodRef, PodUid, PrePull};
 
 use super::evidence::{Evidence, Heard, Sighted, StepLine};
 use super::job::{Job, LogCount};
@@ -249,6 +249,11 @@ impl Assembler {
     /// A line of the runner's log about a step.
     pub fn step_line(&mut self, pod: &PodUid, line: StepLine) {
         self.with(pod, |followed| followed.take(Evidence::Step(line)));
+    }
+
+    /// An image was pulled ahead for a container of the pod.
+    pub fn pre_pulled(&mut self, pod: &PodUid, pull: PrePull) {
+        self.with(pod, |followed| followed.take(Evidence::PrePulled(pull)));
     }
 
     /// Lines and bytes of a container's log so far.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ephemon_contract::Phase;
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_model::{CiJob, ContainerType, PodRef};
+use ephemon_model::{CiJob, ContainerType, PodRef, PrePull};
 
 use super::ci_pod;
 use super::evidence::Sighted;
@@ -85,16 +85,29 @@ fn containers(
         let role = if taken.is_some() { Role::Step } else { role };
         let asked = asked(&name, role);
         let pulled = written.pulled.get(&name).copied();
+        let ahead = job_evidence.pre_pulled.get(&name);
         let pod = pod.cloned();
-        let part =
-            Part { name, pod, entry, init, role, taken, asked, pulled, stopping, is_stopped };
+        let part = Part {
+            name,
+            pod,
+            entry,
+            init,
+            role,
+            taken,
+            asked,
+            pulled,
+            ahead,
+            stopping,
+            is_stopped,
+        };
         let key = identity.key();
         let latest = part.container(last, job_evidence, key.container_span(&part.key()).span_id);
         for run in runs {
             // A container of the pod's own that was started again: the earlier runs.
             let span = key.stage_span(&part.key(), run.id.as_str()).span_id;
-            let earlier =
+            let unknown =
                 Part { init: None, taken: None, asked: None, pulled: None, ..part.clone() };
+            let earlier = Part { ahead: None, ..unknown };
             all.extend(earlier.container(Some(run), job_evidence, span));
         }
         all.extend(latest);
@@ -147,6 +160,8 @@ struct Part<'a> {
     taken: Option<u64>,
     asked: Option<u64>,
     pulled: Option<Pulled>,
+    /// The pull that the agent had asked for.
+    ahead: Option<&'a PrePull>,
     /// When the hook began to stop everything.
     stopping: Option<u64>,
     /// Whether the reference hook ends it by force.
@@ -247,13 +262,20 @@ impl Part<'_> {
     }
 
     /// The pull of its image, where it can have been: of what the journal says it keeps the length,
-    /// as far as there is room for it.
+    /// as far as there is room for it. One that the agent had asked for is the only one: what the
+    /// kubelet tells beside it is how long it waited for that.
     fn pull(&self, born_ns: u64) -> Option<Pull> {
-        let Pulled { at_ns, duration_ns, bytes } = self.pulled?;
         let asked = self.asked.filter(|asked| *asked < born_ns)?;
+        if let Some(PrePull { start_ns, end_ns, bytes, .. }) = self.ahead {
+            // The kubelet may go on before the runtime's answer to the agent has come.
+            let end_ns = *(end_ns.clamp(&asked, &born_ns));
+            let start_ns = *(start_ns.clamp(&asked, &end_ns));
+            return Some(Pull { start_ns, end_ns, bytes: *bytes, is_ahead: true });
+        }
+        let Pulled { at_ns, duration_ns, bytes } = self.pulled?;
         let end_ns = at_ns.saturating_add(SECOND_NS).clamp(asked, born_ns);
         let start_ns = end_ns.saturating_sub(duration_ns).max(asked);
-        Some(Pull { start_ns, end_ns, bytes })
+        Some(Pull { start_ns, end_ns, bytes, is_ahead: false })
     }
 
     fn outcome(&self, run: Option<&Sighted>, figures: Figures, end: Option<Stamp>) -> Outcome {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_discovery::pod_view::Purpose;
-use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, PrePull, Quality};
 
 use super::figures::Figures;
 use super::job::LogCount;
@@ -51,6 +51,8 @@ pub enum Evidence {
         /// How much.
         count: LogCount,
     },
+    /// An image that the agent had pulled before the kubelet asked for it.
+    PrePulled(PrePull),
     /// The pod is gone from the node.
     Gone {
         /// When that was seen.
@@ -135,6 +137,7 @@ pub(super) enum Place {
     Spec(Arc<str>),
     Container(ContainerId),
     Journal(Arc<str>, u64),
+    PrePulled(Arc<str>),
     Step(u64, u64),
     Running,
     Completed,
@@ -155,6 +158,7 @@ impl Evidence {
                 Place::Container(sighted.is_over().then(|| sighted.id.clone())?)
             }
             Self::Journal(heard) => Place::Journal(Arc::clone(&heard.file), heard.at),
+            Self::PrePulled(pull) => Place::PrePulled(Arc::clone(&pull.container)),
             Self::Step(line) => Place::Step(line.at_ns, line.number),
             Self::Runner { said: Said::Running { .. }, .. } => Place::Running,
             Self::Runner { said: Said::Completed { .. }, .. } => Place::Completed,

@@ -136,7 +136,7 @@ pub struct Container {
     pub started_ns: Option<u64>,
     /// When a step took it, of one that was made ahead.
     pub taken_ns: Option<u64>,
-    /// The pull of its image, where the hook was told of one.
+    /// The pull of its image, where the hook was told of one or the agent had it pulled.
     pub pull: Option<Pull>,
     /// How it ended.
     pub outcome: Outcome,
@@ -159,6 +159,8 @@ pub struct Pull {
     pub end_ns: u64,
     /// The image's size, where it was told.
     pub bytes: Option<u64>,
+    /// Whether the agent had the runtime pull it, before the kubelet asked.
+    pub is_ahead: bool,
 }
 
 /// Who tells of a step.

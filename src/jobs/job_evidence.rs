@@ -13,7 +13,7 @@ use ephemon_contract::{Phase, Record};
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_discovery::pod_view::Purpose;
 use ephemon_journal::HOOK;
-use ephemon_model::{ContainerId, JobEnv, PodRef, PodUid};
+use ephemon_model::{ContainerId, JobEnv, PodRef, PodUid, PrePull};
 
 use super::evidence::{Evidence, Heard, Place, Sighted, weight};
 use super::job::LogCount;
@@ -40,6 +40,8 @@ pub struct JobEvidence {
     /// By file and place: the order in which they were written.
     pub(super) journal: BTreeMap<(Arc<str>, u64), (u64, Record)>,
     pub(super) logs: BTreeMap<Arc<str>, LogCount>,
+    /// Images that the agent had pulled, by containers.
+    pub(super) pre_pulled: BTreeMap<Arc<str>, PrePull>,
     /// What the runner's log says of steps.
     pub(super) step_log: StepLog,
     /// The first that began, and the last that was over.
@@ -76,6 +78,7 @@ impl JobEvidence {
             containers: HashMap::new(),
             journal: BTreeMap::new(),
             logs: BTreeMap::new(),
+            pre_pulled: BTreeMap::new(),
             step_log: StepLog::default(),
             running: None,
             completed: None,
@@ -101,6 +104,7 @@ impl JobEvidence {
             Evidence::Journal(heard) => self.heard(heard),
             Evidence::Runner { at_ns, said } => self.runner(at_ns, said),
             Evidence::Job(job) => self.told(job),
+            Evidence::PrePulled(pull) => self.pre_pulled(pull),
             Evidence::Member { pod, purpose, piece } => self.member(pod, purpose, *piece),
             Evidence::Step(line) => {
                 let room = MAX_RECORD_BYTES.saturating_sub(self.record_bytes);
@@ -202,6 +206,7 @@ impl JobEvidence {
         ];
         spec.chain(over.map(|one| Place::Container(one.id.clone())))
             .chain(journal)
+            .chain(self.pre_pulled.keys().cloned().map(Place::PrePulled))
             .chain(self.step_log.places().map(|(at_ns, number)| Place::Step(at_ns, number)))
             .chain(others.into_iter().flatten())
             .chain(Box::new(self.member_places()) as Box<dyn Iterator<Item = Place> + '_>)
@@ -216,6 +221,7 @@ impl JobEvidence {
                 let (heard_ns, record) = self.journal.get(&(Arc::clone(file), *at))?.clone();
                 Evidence::Journal(Heard { file: Arc::clone(file), at: *at, heard_ns, record })
             }
+            Place::PrePulled(name) => Evidence::PrePulled(self.pre_pulled.get(name)?.clone()),
             Place::Step(at_ns, number) => Evidence::Step(self.step_log.line((*at_ns, *number))?),
             Place::Running => {
                 let (at_ns, name) = self.running.clone()?;
@@ -249,6 +255,20 @@ impl JobEvidence {
         self.fact_bytes = self.fact_bytes.saturating_sub(before);
         self.fact_bytes = self.fact_bytes.saturating_add(weight::job(&job));
         self.told = Some(job);
+        true
+    }
+
+    /// The first pull of a container's image counts: the agent asks once.
+    fn pre_pulled(&mut self, pull: PrePull) -> bool {
+        let bytes = weight::pre_pull(&pull);
+        if self.pre_pulled.contains_key(&pull.container) {
+            return false;
+        }
+        if self.pre_pulled.len() >= MAX_CONTAINERS || !self.has_room(bytes) {
+            return self.close();
+        }
+        self.fact_bytes = self.fact_bytes.saturating_add(bytes);
+        self.pre_pulled.insert(Arc::clone(&pull.container), pull);
         true
     }
 

@@ -46,6 +46,7 @@ impl JobEvidence {
             | Evidence::Step(_)
             | Evidence::Runner { .. }
             | Evidence::Job(_)
+            | Evidence::PrePulled(_)
             | Evidence::Member { .. } => return false,
         };
         let pod_bytes = if is_known { 0 } else { size_of::<Self>() };

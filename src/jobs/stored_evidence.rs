@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_discovery::pod_view::Purpose;
-use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, PrePull, Quality};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Heard, Reading, Sighted};
@@ -35,6 +35,12 @@ pub(super) enum StoredEvidence {
         at: u64,
         heard_ns: u64,
         record: Record,
+    },
+    PrePulled {
+        container: String,
+        start_ns: u64,
+        end_ns: u64,
+        bytes: Option<u64>,
     },
     Step(StoredStep),
     Running {
@@ -109,6 +115,14 @@ impl StoredEvidence {
                 heard_ns: *heard_ns,
                 record: record.clone(),
             },
+            Evidence::PrePulled(PrePull { container, start_ns, end_ns, bytes }) => {
+                Self::PrePulled {
+                    container: container.to_string(),
+                    start_ns: *start_ns,
+                    end_ns: *end_ns,
+                    bytes: *bytes,
+                }
+            }
             Evidence::Step(line) => Self::Step(StoredStep::of(line)),
             Evidence::Runner { at_ns, said: Said::Running { name } } => {
                 Self::Running { at_ns: *at_ns, name: name.to_string() }
@@ -152,6 +166,10 @@ impl StoredEvidence {
             Self::Container(kept) => Evidence::Container(Box::new(kept.sighted()?)),
             Self::Journal { file, at, heard_ns, record } => {
                 Evidence::Journal(Heard { file: file.into(), at, heard_ns, record })
+            }
+            Self::PrePulled { container, start_ns, end_ns, bytes } => {
+                let container = container.into();
+                Evidence::PrePulled(PrePull { container, start_ns, end_ns, bytes })
             }
             Self::Step(step) => Evidence::Step(step.line()?),
             Self::Running { at_ns, name } => {
@@ -289,6 +307,7 @@ mod tests {
         story.runner(9, "Running job: test (1.23)");
         story.runner(62, "Job test (1.23) completed with result: Succeeded");
         story.pieces.push(Evidence::Gone { at_ns: s(70) });
+        story.pre_pulled("redis", (s(11), s(12)));
         let job = JobEnv { display_name: Some("test".into()), ..JobEnv::default() };
         story.pieces.push(Evidence::Job(Arc::new(job)));
         for purpose in Purpose::ALL {

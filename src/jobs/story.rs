@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_journal::HOOK;
-use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, PrePull, Quality};
 
 use crate::{Evidence, Figures, Heard, JobEvidence, Reading, Sighted, runner};
 
@@ -185,6 +185,13 @@ impl Story {
             bytes: Some(4_261_550),
         };
         self.heard(HOOK, s(second + 5), record);
+    }
+
+    /// The agent has pulled the container's image ahead, nanoseconds.
+    pub fn pre_pulled(&mut self, container: &str, (start_ns, end_ns): (u64, u64)) {
+        let bytes = Some(1_000_000);
+        let pull = PrePull { container: container.into(), start_ns, end_ns, bytes };
+        self.pieces.push(Evidence::PrePulled(pull));
     }
 
     fn launched(&mut self, container: &str, at: u64) {

@@ -72,6 +72,27 @@ fn a_job_has_its_parts_with_their_times_ends_and_figures() {
 }
 
 #[test]
+fn a_pull_ahead_of_the_kubelet_takes_the_place_of_the_kubelets_own_and_has_its_times() {
+    let tenth = 100_000_000;
+    for (told, shown) in [
+        ((s(11) + tenth, s(11) + 6 * tenth), (s(11) + tenth, s(11) + 6 * tenth)),
+        // The kubelet went on before the runtime had answered the agent.
+        ((s(11) + tenth, s(13)), (s(11) + tenth, s(12))),
+        ((s(9), s(10)), (s(11), s(11))),
+    ] {
+        let mut story = Story::whole();
+        story.pre_pulled("job", told);
+        story.pre_pulled("job", (s(2), s(3)));
+        story.pre_pulled("none", (s(11), s(12)));
+        let job = job(&story);
+        let pulls: Vec<_> = job.containers.iter().filter_map(|one| one.pull).collect();
+        let [pull] = pulls.as_slice() else { panic!("{pulls:?}") };
+        assert_eq!(((pull.start_ns, pull.end_ns), pull.is_ahead), (shown, true));
+        assert_eq!(pull.bytes, Some(1_000_000));
+    }
+}
+
+#[test]
 fn actions_at_one_time_are_each_in_the_container_that_their_call_names() {
     let job = job(&Story::at_once());
     let mut steps: Vec<_> =

@@ -11,6 +11,7 @@ mod log_refusal;
 mod log_stream;
 pub mod node;
 mod pod;
+mod pre_pull;
 mod usage;
 
 pub use container::{ContainerId, ContainerType, InvalidContainerId};
@@ -22,6 +23,7 @@ pub use log_loss::LogLoss;
 pub use log_refusal::LogRefusal;
 pub use log_stream::LogStream;
 pub use pod::{InvalidPodUid, PodRef, PodUid};
+pub use pre_pull::PrePull;
 pub use usage::{
     CpuUsage, Faults, IoUsage, Limit, MemoryEvents, MemoryUsage, NetUsage, PidsUsage, Pressure,
     PressureUsage, Usage,

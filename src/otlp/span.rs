@@ -243,6 +243,8 @@ impl Trace<'_> {
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked =
             Some(window.start.ns).filter(|asked| created.is_some_and(|created| *asked < created));
+        // Meanwhile the container waits for its turn at the kubelet, before its pull and after it.
+        let is_ahead = container.pull.is_some_and(|pull| pull.is_ahead);
         let pull = container.pull.map(|pull| (pull.start_ns, pull.end_ns));
         let pull = pull.map(|(from, to)| (window.nearest(from), window.nearest(to)));
         let ready = started.or(created);
@@ -250,7 +252,7 @@ impl Trace<'_> {
         let stood = taken.or(stands_by.then_some(end.ns));
         let ran = taken.or(ready).filter(|_| !stands_by);
         let stages = [
-            ("wait", asked.zip(pull.map(|(from, _)| from).or(created))),
+            ("wait", asked.zip(pull.filter(|_| !is_ahead).map(|(from, _)| from).or(created))),
             ("pull", pull),
             ("create", created.zip(started)),
             ("standby", ready.zip(stood)),
@@ -278,6 +280,7 @@ impl Trace<'_> {
                 attributes.image(container);
                 let bytes = container.pull.and_then(|pull| pull.bytes);
                 attributes.int(names::IMAGE_BYTES, bytes);
+                attributes.flag(names::IMAGE_PRE_PULLED, is_ahead);
             }
             self.push(span, attributes, Outcome::SUCCESS);
         }

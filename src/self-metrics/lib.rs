@@ -9,6 +9,7 @@ mod in_front;
 mod labels;
 mod logs;
 mod notices;
+mod pre_pulled;
 mod process;
 mod watched;
 
@@ -25,6 +26,8 @@ pub use in_front::InFront;
 pub use labels::{Enforced, Exported, Reason, Signal, Source};
 use logs::LogMetrics;
 pub use notices::Notices;
+use pre_pulled::PrePullMetrics;
+pub use pre_pulled::PrePulled;
 use process::ProcessCollector;
 pub use watched::Watched;
 use watched::Watches;
@@ -40,6 +43,7 @@ pub struct SelfMetrics {
     limits: IntCounterVec,
     limits_at_creation: IntCounterVec,
     in_front: IntCounterVec,
+    pre_pull: PrePullMetrics,
     closed: IntCounterVec,
     spool: IntGaugeVec,
     logs: LogMetrics,
@@ -94,6 +98,7 @@ impl SelfMetrics {
                 "Containers that ask for init in front of their image's own entrypoint, by result over NRI.",
                 &["result"],
             )?,
+            pre_pull: PrePullMetrics::new()?,
             closed: counter(
                 "http_connections_closed_total",
                 "Connections to the agent's HTTP server that it closed before their peers were done.",
@@ -151,6 +156,7 @@ impl SelfMetrics {
         self.registry.register(Box::new(self.limits.clone()))?;
         self.registry.register(Box::new(self.limits_at_creation.clone()))?;
         self.registry.register(Box::new(self.in_front.clone()))?;
+        self.pre_pull.register(&self.registry)?;
         self.registry.register(Box::new(self.closed.clone()))?;
         self.registry.register(Box::new(self.spool.clone()))?;
         self.logs.register(&self.registry)?;
@@ -259,6 +265,16 @@ impl SelfMetrics {
     /// Init in front of the entrypoint of a container that the runtime was about to create came to this.
     pub fn put_in_front(&self, result: InFront) {
         self.in_front.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// So many images that containers wait for came to this, and the runtime took so long.
+    pub fn pre_pulled(&self, result: PrePulled, images: u64, took: Duration) {
+        self.pre_pull.count(result, images, took);
+    }
+
+    /// How many images that containers wait for came to this so far.
+    pub fn pre_pulled_so_far(&self, result: PrePulled) -> u64 {
+        self.pre_pull.so_far(result)
     }
 
     /// A connection was closed before its peer was done.

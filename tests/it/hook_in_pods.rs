@@ -29,6 +29,7 @@ mod neighbours;
 mod nri;
 mod options;
 mod policies;
+mod pre_pull;
 mod runner;
 mod secrets;
 mod services;

@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{MutexGuard as Turn, Notify};
 
 use super::failure::Verb;
+use crate::awaited_images::AwaitedImages;
 use crate::debug_containers::DebugContainers;
 use crate::inventory::Inventory;
 
@@ -24,6 +25,8 @@ pub(super) struct Union {
     inventory: Inventory,
     /// Where containers that were attached by hand are listed.
     debug: Option<DebugContainers>,
+    /// Where images that containers wait for are told of.
+    images: Option<AwaitedImages>,
     /// Whether that is all that is wanted of the pods.
     is_for_debug: bool,
     shares: Mutex<Vec<Share>>,
@@ -50,12 +53,18 @@ impl Union {
         let shares = std::iter::repeat_with(Share::default).take(watches).collect();
         let (turn, all_listed) = (tokio::sync::Mutex::default(), Notify::new());
         let shares = Mutex::new(shares);
-        Self { inventory, debug: None, is_for_debug: false, shares, turn, all_listed }
+        let (debug, images) = (None, None);
+        Self { inventory, debug, images, is_for_debug: false, shares, turn, all_listed }
     }
 
     /// Lists containers that were attached by hand, too.
     pub(super) fn with_debug(self, debug: Option<DebugContainers>) -> Self {
         Self { debug, ..self }
+    }
+
+    /// Tells of images that containers wait for, too.
+    pub(super) fn with_images(self, images: Option<AwaitedImages>) -> Self {
+        Self { images, ..self }
     }
 
     /// Lists those only. Nothing is entered into an inventory.
@@ -64,10 +73,14 @@ impl Union {
         Self { is_for_debug: true, ..union }
     }
 
-    /// Takes in what was attached to the pod by hand; returns whether that is all that is wanted.
+    /// Takes in what was attached to the pod by hand, and what its containers wait for; returns whether
+    /// that is all that is wanted.
     pub(super) fn attached(&self, pod: &Pod) -> bool {
         if let Some(debug) = &self.debug {
             debug.apply(pod);
+        }
+        if let Some(images) = &self.images {
+            images.apply(pod);
         }
         self.is_for_debug
     }
@@ -106,6 +119,9 @@ impl Union {
             if let Some(debug) = &self.debug {
                 debug.deleted(uid);
             }
+            if let Some(images) = &self.images {
+                images.deleted(uid);
+            }
         }
     }
 
@@ -124,6 +140,9 @@ impl Union {
         if let Some((all, oldest)) = complete {
             if let Some(debug) = &self.debug {
                 debug.list_complete(&all);
+            }
+            if let Some(images) = &self.images {
+                images.list_complete(&all);
             }
             self.inventory.list_complete(&all, oldest);
             self.all_listed.notify_one();

@@ -6,6 +6,9 @@
 /// The gRPC service of these messages.
 pub const RUNTIME_SERVICE: &str = "runtime.v1.RuntimeService";
 
+/// The gRPC service of images.
+pub const IMAGE_SERVICE: &str = "runtime.v1.ImageService";
+
 /// `ContainerState.CONTAINER_EXITED`.
 pub const CONTAINER_EXITED: i32 = 2;
 
@@ -152,4 +155,48 @@ pub struct ContainerStatus {
     /// `Completed`, `Error`, `OOMKilled` or similar.
     #[prost(string, tag = "10")]
     pub reason: String,
+}
+
+/// `ImageStatusRequest`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ImageStatusRequest {
+    /// The image.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
+/// `ImageStatusResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ImageStatusResponse {
+    /// The image; absent if the runtime does not have it.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<Image>,
+}
+
+/// `Image`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Image {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// Its size in bytes.
+    #[prost(uint64, tag = "4")]
+    pub size: u64,
+}
+
+/// `PullImageRequest`, without credentials, and without a pod: CRI-O has credentials for pods'
+/// namespaces.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PullImageRequest {
+    /// The image.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
+/// `PullImageResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PullImageResponse {
+    /// What the image was resolved to.
+    #[prost(string, tag = "1")]
+    pub image_ref: String,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_model::{ContainerId, JobEnv};
+use ephemon_model::{ContainerId, JobEnv, PrePull};
 
 use super::{Sighted, StepLine, StepReading};
 use crate::runner_step::StepEvent;
@@ -34,6 +34,12 @@ pub(crate) fn container(one: &Sighted) -> usize {
     let inline = SLACK * (size_of::<(ContainerId, Sighted)>() + size_of::<super::Place>());
     let reason = one.exit.as_ref().map(|exit| &exit.reason);
     inline + ContainerId::LEN + ALLOCATION + texts(&[Some(&one.name), one.image.as_ref(), reason])
+}
+
+/// An image that was pulled ahead.
+pub(crate) fn pre_pull(pull: &PrePull) -> usize {
+    let inline = SLACK * (size_of::<(Arc<str>, PrePull)>() + size_of::<super::Place>());
+    inline + texts(&[Some(&pull.container)])
 }
 
 /// What is known of the job beside its containers.

@@ -220,6 +220,8 @@ pub const END_SOURCE: &str = "ephemon.time.end.source";
 
 /// Size of a pulled image.
 pub const IMAGE_BYTES: &str = "ephemon.image.bytes";
+/// Present and true on the pull of an image that the agent asked the runtime for, before the kubelet.
+pub const IMAGE_PRE_PULLED: &str = "ephemon.image.pre_pulled";
 
 /// Event: the image is on the node; if no pull was reported, the container's cgroup was created.
 pub const EVENT_IMAGE_READY: &str = "ephemon.container.image.ready";

@@ -34,6 +34,11 @@ impl Attributes {
         self.put(key, value.map(|value| Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX))));
     }
 
+    /// Present only if it is so.
+    pub(super) fn flag(&mut self, key: &str, is: bool) {
+        self.put(key, is.then_some(Value::BoolValue(true)));
+    }
+
     fn double(&mut self, key: &str, value: Option<f64>) {
         self.put(key, value.map(Value::DoubleValue));
     }
@@ -99,7 +104,7 @@ impl Attributes {
     pub(super) fn times(&mut self, window: &Window) {
         self.text(names::START_SOURCE, Some(window.start.source.as_str()));
         self.text(names::END_SOURCE, window.end.map(|end| end.source.as_str()));
-        self.put(names::TIME_SKEWED, window.skewed.then_some(Value::BoolValue(true)));
+        self.flag(names::TIME_SKEWED, window.skewed);
     }
 
     pub(super) fn step(&mut self, step: &Step) {

@@ -148,6 +148,29 @@ fn standing_by_is_told_apart_from_running_and_hangs_under_the_job() {
 }
 
 #[test]
+fn a_pull_ahead_of_the_kubelet_says_so_and_lies_beside_the_wait() {
+    let mut story = Story::whole();
+    story.pre_pulled("redis", (s(11) + 1, s(11) + 500));
+    let job = story.job_evidence().job(Some(s(100))).unwrap();
+    let redis = job.containers.iter().find(|one| &*one.name == "redis").unwrap();
+    let all = spans(&job, &Which::All, &options());
+    let stage = |of: SpanId, name: &str| {
+        let found = all.iter().find(|span| span.name == name && span.parent_span_id == of.0);
+        let span = found.unwrap_or_else(|| panic!("{name}"));
+        let times = (span.start_time_unix_nano, span.end_time_unix_nano);
+        (times, attributes(&span.attributes))
+    };
+    let (times, told) = stage(redis.span_id, "pull");
+    assert_eq!(times, (s(11) + 1, s(11) + 500));
+    assert_eq!(told["ephemon.image.pre_pulled"], json!(true));
+    assert_eq!(told["ephemon.image.bytes"], json!(1_000_000));
+    assert_eq!(stage(redis.span_id, "wait").0, (s(11), s(12)));
+    // The kubelet's own has no such attribute.
+    let by_kubelet = job.containers.iter().find(|one| one.role == Role::Job).unwrap();
+    assert_eq!(stage(by_kubelet.span_id, "pull").1.get("ephemon.image.pre_pulled"), None);
+}
+
+#[test]
 fn the_runs_span_is_the_parent_when_asked_for_and_the_attempt_before_is_linked() {
     let job = job();
     let run = RunKey { run_id: "14460881260", run_attempt: "13" };

@@ -148,7 +148,7 @@ impl Rig {
             listed,
             asked: Arc::new(Mutex::new(asked)),
             watch: tokio::spawn(async move {
-                watch.run(told, listed_debug, listed_tx).await;
+                watch.run(told, listed_debug, None, listed_tx).await;
             }),
             log,
             _kubeconfig: kubeconfig,

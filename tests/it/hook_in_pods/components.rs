@@ -19,7 +19,8 @@ fn each_overlay_runs_without_complaint_and_shows_a_job() {
         site.kubectl().apply(&definition);
     }
     site.kubectl().run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
-    let overlays = ["cri-socket", "enforce-limits", "minimal", "openshift", "prometheus-operator"];
+    let overlays =
+        ["cri-socket", "enforce-limits", "minimal", "openshift", "pre-pull", "prometheus-operator"];
     let overlays = overlays.map(|name| format!("overlays/{name}"));
     for overlay in ["base"].into_iter().chain(overlays.iter().map(String::as_str)) {
         let agent = Installed::apply(&site.node, overlay, "");

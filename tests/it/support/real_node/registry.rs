@@ -1,8 +1,10 @@
 //! A registry in a node's network: it answers as a real one does, not found, or denied below
-//! `private/`. Below `slow/` it has an image of every name, for whose files it takes its time. A
-//! runtime speaks plain HTTP to what is on its own loopback.
+//! `private/`. Below `slow/` it has an image of every name, for whose files it takes its time. Below
+//! `meet/COUNT/GROUP/` it has them as well, and answers for none before it was asked for so many of the
+//! group. Below `hang/` it never answers. A runtime speaks plain HTTP to what is on its own loopback.
 
 mod image;
+mod visits;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,11 +13,13 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use image::{MANIFEST, Served};
+pub(crate) use visits::Visit;
+use visits::Visits;
 
 /// How long it takes for a part of an image below `slow/`: the configuration and the layer have one
 /// each, and a runtime fetches them one after the other or at once.
@@ -23,6 +27,9 @@ pub(crate) const SLOWNESS: Duration = Duration::from_secs(2);
 
 /// The images that it was asked for.
 static IMAGES: Mutex<Option<HashMap<String, Arc<Served>>>> = Mutex::new(None);
+
+/// Who came for which image.
+static VISITS: Visits = Visits::new();
 
 /// Where it listens, in the node's network.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
@@ -59,8 +66,20 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
     let mut lines = BufReader::new(client.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    if let Some(path) = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/v2/slow/")) {
-        return has(&client, path, request.starts_with("HEAD"));
+    let is_head = request.starts_with("HEAD");
+    let path = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/v2/"));
+    match path.and_then(|path| path.split_once('/')) {
+        Some(("slow", path)) => return has(&client, path, is_head, SLOWNESS),
+        Some(("meet", path)) => {
+            let path = VISITS.meet(path).unwrap_or_default();
+            return has(&client, &path, is_head, Duration::ZERO);
+        }
+        Some(("hang", path)) => {
+            VISITS.came(path);
+            // Until the peer gives up.
+            return client.read(&mut first).map(drop);
+        }
+        _ => {}
     }
     let (status, code) = if request.contains("/private/") {
         ("403 Forbidden", "DENIED")
@@ -72,19 +91,37 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
         &client,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
         body.len(),
-        if request.starts_with("HEAD") { "" } else { &body },
+        if is_head { "" } else { &body },
     )
 }
 
-/// The answer for `NAME/manifests/REFERENCE` or `NAME/blobs/DIGEST`.
-fn has(mut client: &TcpStream, path: &str, is_head: bool) -> std::io::Result<()> {
+/// When the files of the images with these names, below `slow/`, were asked for and given.
+pub(crate) fn visits(names: &[&str]) -> Vec<Visit> {
+    VISITS.of(names)
+}
+
+/// Whether the runtime has come for an image of this name below `hang/`.
+pub(crate) fn has_come(name: &str) -> bool {
+    VISITS.has_come(name)
+}
+
+/// The answer for `NAME/manifests/REFERENCE` or `NAME/blobs/DIGEST`, whose file takes so long.
+fn has(
+    mut client: &TcpStream,
+    path: &str,
+    is_head: bool,
+    slowness: Duration,
+) -> std::io::Result<()> {
     let mut parts = path.split('/');
     let (name, kind, what) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
-    let served = image(name.unwrap_or_default());
+    let name = name.unwrap_or_default();
+    let served = image(name);
     let (media, digest, body) = if kind == Some("manifests") {
         (MANIFEST, served.digest.as_str(), served.manifest.as_bytes())
     } else {
-        thread::sleep(SLOWNESS);
+        let began = Instant::now();
+        thread::sleep(slowness);
+        VISITS.enter(name, began);
         let blob = served.blobs.get(what).map(Vec::as_slice).unwrap_or_default();
         ("application/octet-stream", what, blob)
     };

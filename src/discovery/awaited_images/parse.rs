@@ -1,0 +1,100 @@
+//! What a pod's ephemeral containers wait for. Pure.
+//!
+//! The kubelet starts them one after the other, in the order of the spec, and pulls the image of each
+//! as it comes to it.
+//!
+//! Source: kubernetes v1.36, `pkg/kubelet/kuberuntime/kuberuntime_manager.go`, `SyncPod`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use ephemon_model::{PodRef, PodUid};
+use k8s_openapi::api::core::v1::{ContainerStatus, EphemeralContainer, Pod};
+
+use super::{AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, image_name};
+use crate::logs::names::{is_label, is_pod_name};
+
+/// Reasons of a container that waits for its turn. With any other the kubelet has tried already.
+///
+/// Source: kubernetes v1.36, `pkg/kubelet/kubelet_pods.go`.
+const UNTRIED: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// By this annotation of a pod containerd chooses where it keeps the images of a pull.
+///
+/// Source: containerd v2.4, `internal/cri/annotations/annotations.go`.
+const RUNTIME_HANDLER: &str = "io.containerd.cri.runtime-handler";
+
+/// `None` of a pod without ephemeral containers, or whose name or UID makes no sense.
+pub(super) fn awaiting(pod: &Pod) -> Option<AwaitingPod> {
+    let spec = pod.spec.as_ref()?;
+    let containers = spec.ephemeral_containers.as_ref().filter(|all| !all.is_empty())?;
+    let reference = reference(pod)?;
+    let images = if is_over(pod) { Vec::new() } else { images(containers, pod) };
+    Some(AwaitingPod { pod: Arc::new(reference), images })
+}
+
+fn images(containers: &[EphemeralContainer], pod: &Pod) -> Vec<AwaitedImage> {
+    let statuses =
+        pod.status.as_ref().and_then(|status| status.ephemeral_container_statuses.as_ref());
+    let statuses: HashMap<&str, &ContainerStatus> =
+        statuses.into_iter().flatten().map(|status| (status.name.as_str(), status)).collect();
+    let of_pod = for_kubelet(pod);
+    let mut names = HashSet::new();
+    let mut images = Vec::new();
+    for container in containers {
+        let waits = statuses.get(container.name.as_str()).is_none_or(|status| is_untried(status));
+        let policy = container.image_pull_policy.as_deref();
+        let is_pulled_always = policy == Some("Always");
+        if !waits
+            || !(is_pulled_always || policy == Some("IfNotPresent"))
+            || !is_label(&container.name)
+        {
+            continue;
+        }
+        let given = container.image.as_deref().unwrap_or_default();
+        let name = image_name::with_tag(given);
+        // Of what is no name only that there is one is told.
+        let for_kubelet = if name.is_none() { Some(ForKubelet::Name) } else { of_pod };
+        let name: Arc<str> = name.unwrap_or_default().into();
+        if names.insert(Arc::clone(&name)) {
+            let container = container.name.as_str().into();
+            images.push(AwaitedImage { name, container, is_pulled_always, for_kubelet });
+        }
+        if images.len() >= MAX_IMAGES_PER_POD {
+            break;
+        }
+    }
+    images
+}
+
+fn is_untried(status: &ContainerStatus) -> bool {
+    let Some(state) = &status.state else { return true };
+    if state.running.is_some() || state.terminated.is_some() {
+        return false;
+    }
+    let reason = state.waiting.as_ref().and_then(|waiting| waiting.reason.as_deref());
+    reason.is_none_or(|reason| UNTRIED.contains(&reason))
+}
+
+/// Whether the kubelet starts no more containers of it.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn for_kubelet(pod: &Pod) -> Option<ForKubelet> {
+    let spec = pod.spec.as_ref()?;
+    let annotations = pod.metadata.annotations.as_ref();
+    if spec.image_pull_secrets.as_ref().is_some_and(|secrets| !secrets.is_empty()) {
+        return Some(ForKubelet::PullSecrets);
+    }
+    let has_handler = annotations.is_some_and(|all| all.contains_key(RUNTIME_HANDLER));
+    (spec.runtime_class_name.is_some() || has_handler).then_some(ForKubelet::RuntimeClass)
+}
+
+fn reference(pod: &Pod) -> Option<PodRef> {
+    let meta = &pod.metadata;
+    let name = meta.name.as_deref().filter(|name| is_pod_name(name))?;
+    let namespace = meta.namespace.as_deref().filter(|namespace| is_label(namespace))?;
+    let uid = PodUid::parse(meta.uid.as_deref()?).ok()?;
+    Some(PodRef { namespace: namespace.into(), name: name.into(), uid })
+}

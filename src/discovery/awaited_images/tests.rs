@@ -1,0 +1,155 @@
+//! What is told of pods as the API server shows them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn uid(number: usize) -> PodUid {
+    PodUid::parse(&format!("0e269fa4-f505-4963-9096-{number:012}")).unwrap()
+}
+
+fn container(name: &str, image: &str) -> Value {
+    json!({"name": name, "image": image, "imagePullPolicy": "IfNotPresent"})
+}
+
+fn status(name: &str, state: &Value) -> Value {
+    json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+}
+
+fn waiting(name: &str, reason: &str) -> Value {
+    status(name, &json!({"waiting": {"reason": reason}}))
+}
+
+fn pod(number: usize, containers: &[Value], statuses: &[Value], more: &Value) -> Pod {
+    let mut pod = json!({
+        "metadata": {"name": "runner-1", "namespace": "ci", "uid": uid(number).to_string()},
+        "spec": {"containers": [], "ephemeralContainers": containers},
+        "status": {"phase": "Running", "ephemeralContainerStatuses": statuses},
+    });
+    for (place, value) in more.as_object().into_iter().flatten() {
+        let (part, field) = place.split_once('.').unwrap();
+        pod[part][field] = value.clone();
+    }
+    serde_json::from_value(pod).unwrap()
+}
+
+fn images(pod: &Pod) -> Vec<(String, String)> {
+    let found = parse::awaiting(pod).unwrap().images;
+    assert!(found.iter().all(|image| image.for_kubelet.is_none()), "{found:?}");
+    found.iter().map(|one| (one.name.to_string(), one.container.to_string())).collect()
+}
+
+fn pair(image: &str, container: &str) -> (String, String) {
+    (image.to_owned(), container.to_owned())
+}
+
+#[test]
+fn each_image_of_a_container_that_was_not_started_is_awaited_once() {
+    let mut never = container("never", "a:9");
+    never["imagePullPolicy"] = json!("Never");
+    let mut always = container("always", "b");
+    always["imagePullPolicy"] = json!("Always");
+    let all = [
+        container("job", "job:1"),
+        container("redis", "redis"),
+        container("again", "redis:latest"),
+        never,
+        always,
+        container("ended", "c:1"),
+        container("failed", "d:1"),
+        container("init", "e:1"),
+    ];
+    let statuses = [
+        status("job", &json!({"running": {}})),
+        waiting("redis", "ContainerCreating"),
+        status("ended", &json!({"terminated": {"exitCode": 0}})),
+        waiting("failed", "ErrImagePull"),
+        waiting("init", "PodInitializing"),
+    ];
+    let pod = pod(1, &all, &statuses, &Value::Null);
+    assert_eq!(
+        images(&pod),
+        [pair("redis:latest", "redis"), pair("b:latest", "always"), pair("e:1", "init")]
+    );
+    let found = parse::awaiting(&pod).unwrap().images;
+    assert_eq!(found.iter().filter(|one| one.is_pulled_always).count(), 1);
+}
+
+#[test]
+fn what_only_the_kubelet_can_pull_is_named_and_left() {
+    let one = |more: Value| {
+        let pod = pod(1, &[container("job", "job:1")], &[], &more);
+        parse::awaiting(&pod).unwrap().images[0].for_kubelet
+    };
+    assert_eq!(one(json!({})), None);
+    assert_eq!(one(json!({"spec.imagePullSecrets": []})), None);
+    let secrets = json!({"spec.imagePullSecrets": [{"name": "registry"}]});
+    assert_eq!(one(secrets), Some(ForKubelet::PullSecrets));
+    assert_eq!(one(json!({"spec.runtimeClassName": "kata"})), Some(ForKubelet::RuntimeClass));
+    let annotation = json!({"metadata.annotations": {"io.containerd.cri.runtime-handler": "x"}});
+    assert_eq!(one(annotation), Some(ForKubelet::RuntimeClass));
+    let hostile = pod(1, &[container("job", "a b\n"), container("b", "$(id)")], &[], &Value::Null);
+    let found = parse::awaiting(&hostile).unwrap().images;
+    assert_eq!(
+        (found.len(), found[0].for_kubelet, &*found[0].name),
+        (1, Some(ForKubelet::Name), "")
+    );
+}
+
+#[test]
+fn a_pod_that_is_over_awaits_nothing() {
+    for over in [
+        json!({"metadata.deletionTimestamp": "2026-11-29T03:00:00Z"}),
+        json!({"status.phase": "Succeeded"}),
+        json!({"status.phase": "Failed"}),
+    ] {
+        assert_eq!(images(&pod(1, &[container("job", "job:1")], &[], &over)), []);
+    }
+    assert_eq!(parse::awaiting(&pod(1, &[], &[], &Value::Null)), None);
+}
+
+#[test]
+fn thousands_of_containers_are_told_of_a_few_at_a_time() {
+    let all: Vec<Value> =
+        (0..5000).map(|n| container(&format!("c-{n}"), &format!("image-{n}:1"))).collect();
+    let mut statuses = Vec::new();
+    assert_eq!(images(&pod(1, &all, &statuses, &Value::Null)).len(), MAX_IMAGES_PER_POD);
+    statuses.extend((0..10).map(|n| status(&format!("c-{n}"), &json!({"running": {}}))));
+    let found = images(&pod(1, &all, &statuses, &Value::Null));
+    assert_eq!((found.len(), &*found[0].0), (MAX_IMAGES_PER_POD, "image-10:1"));
+}
+
+#[test]
+fn a_reader_gets_the_latest_of_each_pod_and_those_that_are_gone() {
+    let awaited = AwaitedImages::default();
+    let job = || [container("job", "job:1")];
+    awaited.apply(&pod(1, &job(), &[], &Value::Null));
+    let started = [status("job", &json!({"running": {}}))];
+    awaited.apply(&pod(1, &job(), &started, &Value::Null));
+    // Of a pod that never waited nothing is told.
+    awaited.apply(&pod(2, &job(), &started, &Value::Null));
+    let (changes, refused) = awaited.take();
+    let [Awaiting::Pod(only)] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((only.images.len(), &only.pod.uid, refused), (0, &uid(1), 0));
+    awaited.apply(&pod(3, &job(), &[], &Value::Null));
+    awaited.list_complete(&HashSet::from([uid(1)]));
+    awaited.deleted(&uid(1));
+    awaited.deleted(&uid(2));
+    let (mut changes, _) = awaited.take();
+    changes.sort_by_key(|change| format!("{change:?}"));
+    assert_eq!(changes, [Awaiting::Gone(uid(1)), Awaiting::Gone(uid(3))]);
+    assert_eq!(awaited.take().0, []);
+}
+
+#[test]
+fn a_pod_beyond_the_bound_is_left_and_counted() {
+    let awaited = AwaitedImages::default();
+    for number in 0..MAX_PODS + 3 {
+        awaited.apply(&pod(number, &[container("job", "job:1")], &[], &Value::Null));
+    }
+    let (changes, refused) = awaited.take();
+    assert_eq!((changes.len(), refused), (MAX_PODS, 3));
+    awaited.deleted(&uid(0));
+    awaited.apply(&pod(MAX_PODS, &[container("job", "job:1")], &[], &Value::Null));
+    assert_eq!(awaited.take().0.len(), 2);
+}

@@ -1,0 +1,85 @@
+//! How long a job waits for images that are not on the node, with and without the agent's `--pre-pull`:
+//! one job container, three services and one container action, each with an image of its own, in a
+//! registry that takes two seconds for each of an image's two files, on a real node (etcd, API server,
+//! kubelet, containerd).
+//!
+//! `cargo bench --bench pulls` (needs root and the parts of a real node). Takes three minutes, most of
+//! them for the build; with `--profile dev` it builds in a fraction of that.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code,
+    reason = "a program that prints figures, on the test rig, of which it uses a part"
+)]
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+#[path = "../it"]
+mod it {
+    pub(crate) mod support;
+}
+#[path = "../it/hook_in_pods/runner.rs"]
+mod runner;
+#[path = "../it/hook_in_pods/site.rs"]
+mod site;
+
+use it::support;
+use runner::{Runner, container, job};
+use site::Site;
+use support::real_node::registry::{REGISTRY, SLOWNESS};
+
+/// Jobs of each kind.
+const JOBS: usize = 3;
+const SERVICES: usize = 3;
+const SOCKET: &str = "/run/containerd/containerd.sock";
+
+fn main() {
+    let Some(site) = Site::start() else { return };
+    println!(
+        "1 job container, {SERVICES} services, 1 action; the registry takes {} s for each of two files",
+        SLOWNESS.as_secs()
+    );
+    for number in 0..JOBS {
+        measured(&site, "without", number);
+    }
+    let flags = ["--cri-socket", SOCKET, "--pre-pull", "8", "--state-dir", "/run/ephemon-pulls"];
+    let agent = site.agent(&flags);
+    for number in 0..JOBS {
+        measured(&site, "with", number);
+    }
+    agent.stop();
+}
+
+fn measured(site: &Site, kind: &str, number: usize) {
+    let name = format!("{kind}-{number}");
+    let image = |part: &str| format!("{REGISTRY}/slow/{name}-{part}:1");
+    let mut runner: Runner = site.runner(&name);
+    let action = image("action");
+    runner.expect(1, &[&action], "echo");
+    let service = |number| {
+        let own = json!({"entryPoint": "sleep", "entryPointArgs": ["1000"]});
+        container(&image(&format!("service-{number}")), &own)
+    };
+    let services: Vec<Value> = (0..SERVICES).map(service).collect();
+    let began = Instant::now();
+    let state = runner.prepare(&job(&image("job"), ""), &services);
+    let prepared = began.elapsed();
+    let own = json!({"entryPoint": "echo", "entryPointArgs": ["on"]});
+    let began = Instant::now();
+    let called = runner.call("run_container_step", &container(&action, &own), &state);
+    let step = began.elapsed();
+    assert_eq!((called.code, called.stdout.lines().last()), (0, Some("on")), "{called:?}");
+    println!("{kind} --pre-pull: prepare_job {} s, the action {} s", s(prepared), s(step));
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
+
+fn s(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64())
+}

@@ -1,0 +1,213 @@
+//! Images that the agent has the runtime pull before the kubelet comes to them (`--pre-pull`), with the
+//! real containerd and kubelet.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::runner::{Runner, container, job};
+use super::site::{PATIENCE, Site};
+use crate::logs::backend::{Backend, attribute};
+use crate::support::agent::Agent;
+use crate::support::collector::Wire;
+use crate::support::exposition::Ledger;
+use crate::support::parts::alone;
+use crate::support::process::until;
+use crate::support::real_node::registry::{self, REGISTRY, Visit};
+use crate::support::workflow_images::BUSYBOX;
+
+const SOCKET: &str = "/run/containerd/containerd.sock";
+const SERVICES: [&str; 3] = ["one", "two", "three"];
+
+/// A service that goes on until it is told to stop.
+fn service(image: &str) -> Value {
+    container(image, &json!({"entryPoint": "sleep", "entryPointArgs": ["1000"]}))
+}
+
+fn pre_pulling(state_dir: &str) -> Vec<String> {
+    let flags = ["--cri-socket", SOCKET, "--pre-pull", "8", "--state-dir", state_dir];
+    flags.map(str::to_owned).into()
+}
+
+fn counted(agent: &Agent, result: &str) -> f64 {
+    let mut ledger = Ledger::default();
+    agent.scrape_into(&mut ledger);
+    let labels = [("result", result)];
+    ledger.sum("ephemon_agent_pre_pulled_images_total", &labels).unwrap_or_default()
+}
+
+fn until_counted(agent: &Agent, result: &str, count: f64) {
+    until(PATIENCE, || (counted(agent, result) >= count).then_some(()))
+        .unwrap_or_else(|| panic!("{result}: {}\n{}", counted(agent, result), agent.log()));
+}
+
+/// Names in which no other run has pulled anything.
+fn fresh(name: &str) -> String {
+    format!("{name}-{:08x}", fastrand::u32(..))
+}
+
+fn identified(runner: &mut Runner) {
+    let run =
+        [("GITHUB_RUN_ID", "14460881261"), ("GITHUB_RUN_ATTEMPT", "1"), ("GITHUB_JOB", "pre")];
+    runner.env.extend(run.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[test]
+fn without_it_the_images_of_a_job_are_pulled_one_after_the_other() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let names = ["serial-job", "serial-one", "serial-two"].map(fresh);
+    let [main, one, two] = names.each_ref().map(|name| format!("{REGISTRY}/slow/{name}:1"));
+    let state = runner.prepare(&job(&main, ""), &[service(&one), service(&two)]);
+    let visits = registry::visits(&names.each_ref().map(String::as_str));
+    // Configuration and layer of each.
+    assert_eq!(visits.len(), 6, "{visits:?}");
+    let is_apart =
+        |pair: &[Visit]| pair[0].image == pair[1].image || pair[0].ended <= pair[1].began;
+    assert!(visits.windows(2).all(is_apart), "{visits:?}");
+    let order: Vec<&str> = visits.iter().step_by(2).map(|visit| visit.image.as_str()).collect();
+    assert_eq!(order, names.each_ref().map(String::as_str), "the order of the spec");
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
+
+#[test]
+fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let flags = pre_pulling("/run/ephemon-pre-pull");
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let agent = site.agent_to(&collector.endpoint(), &flags);
+    let mut runner = site.runner("runner-1");
+    identified(&mut runner);
+    let group = fresh("meet");
+    let image = |name: &str| format!("{REGISTRY}/meet/4/{group}/{name}:1");
+    // The registry answers for none of the four before it was asked for all of them: one after the
+    // other, none would ever be pulled.
+    let services = SERVICES.map(|name| service(&image(name)));
+    let state = runner.prepare(&job(&image("job"), ""), &services);
+    assert_eq!(runner.script(&state, "cat /name").stdout, format!("{group}-job"));
+    until_counted(&agent, "pulled", 3.0);
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    site.kubectl().run(&["delete", "pod", "runner-1", "-n", site.namespace()]);
+
+    let pulls = || {
+        let spans = collector.spans_of(site.namespace());
+        // The job's own span is the last of its trace.
+        spans.values().find(|span| span.name == "pre")?;
+        let pulls = spans.values().filter(|span| span.name == "pull").cloned();
+        Some(pulls.collect::<Vec<_>>())
+    };
+    let pulls = until(PATIENCE, pulls).unwrap_or_else(|| {
+        panic!("no trace: {:#?}\n{}", collector.spans_of(site.namespace()), agent.log())
+    });
+    let of: BTreeSet<String> =
+        pulls.iter().map(|span| attribute(span, "container.image.name")).collect();
+    assert_eq!((pulls.len(), of.len()), (4, 4), "one for each image: {pulls:#?}\n{}", agent.log());
+    let ahead: Vec<_> =
+        pulls.iter().filter(|span| attribute(span, "ephemon.image.pre_pulled") == "true").collect();
+    // The first the kubelet may have had before the agent knew of it.
+    assert!(ahead.len() >= 3, "{pulls:#?}\n{}", agent.log());
+    let last_begin = ahead.iter().map(|span| span.start_time_unix_nano).max().unwrap();
+    let first_end = ahead.iter().map(|span| span.end_time_unix_nano).min().unwrap();
+    assert!(last_begin < first_end, "they overlap: {ahead:#?}");
+    assert!(ahead.iter().all(|span| !attribute(span, "ephemon.image.bytes").is_empty()));
+    let complaints: Vec<_> =
+        agent.log().lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect();
+    assert_eq!(complaints, Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_pulled_is_the_kubelets_to_report_and_what_is_its_own_is_left() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let flags = pre_pulling("/run/ephemon-pre-pull-left");
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let agent = site.agent(&flags);
+    let runner = site.runner("runner-1");
+    // Denied, and one that is there.
+    let present = BUSYBOX;
+    let denied = format!("{REGISTRY}/private/{}:1", fresh("denied"));
+    let called = runner.prepare_called(&job(present, ""), &[service(&denied)]);
+    assert!(called.code == 1 && called.says("imagePullSecrets"), "{called:?}");
+    until_counted(&agent, "failed", 1.0);
+    until_counted(&agent, "present", 1.0);
+
+    // A registry that never answers holds nobody up but its own pod, and a pod that is deleted no one.
+    let hanging = fresh("hang");
+    let asked = format!("{REGISTRY}/hang/{hanging}:1");
+    let second = site.runner("runner-2");
+    let calling = second.begin(
+        "prepare_job",
+        &json!({"container": job(present, ""), "services": [service(&asked)]}),
+        &Value::Null,
+    );
+    until(PATIENCE, || registry::has_come(&hanging).then_some(())).expect("it was asked for");
+    let third = site.runner("runner-3");
+    let quick = format!("{REGISTRY}/meet/1/{}/x:1", fresh("quick"));
+    let state = third.prepare(&job(present, ""), &[]);
+    let own = json!({"entryPoint": "cat", "entryPointArgs": ["/name"]});
+    let cancelled = counted(&agent, "cancelled");
+    let gone = ["delete", "pod", "runner-2", "-n", site.namespace(), "--grace-period=0", "--force"];
+    site.kubectl().run(&gone);
+    until_counted(&agent, "cancelled", cancelled + 1.0);
+    assert_ne!(calling.finish().code, 0);
+    let called = third.call("run_container_step", &container(&quick, &own), &state);
+    assert_eq!(called.code, 0, "{called:?}");
+    assert_eq!(third.call("cleanup_job", &json!({}), &state).code, 0);
+
+    // With pull secrets only the kubelet pulls.
+    let secret = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "ephemon-runner", "namespace": site.namespace()},
+        "imagePullSecrets": [{"name": "registry"}],
+    });
+    site.kubectl().apply(&secret.to_string());
+    let fourth = site.runner("runner-4");
+    let left = counted(&agent, "pull_secrets");
+    let state = fourth.prepare(&job(present, ""), &[service(&quick)]);
+    assert!(counted(&agent, "pull_secrets") >= left + 2.0, "{}", agent.log());
+    assert_eq!(fourth.call("cleanup_job", &json!({}), &state).code, 0);
+    agent.stop();
+}
+
+#[test]
+fn it_goes_on_when_the_runtime_was_started_again_and_so_does_another_agent() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let flags = pre_pulling("/run/ephemon-pre-pull-again");
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let agent = site.agent(&flags);
+    let runner = site.runner("runner-1");
+    let hanging = fresh("hang");
+    let asked = format!("{REGISTRY}/hang/{hanging}:1");
+    let args = json!({"container": job(BUSYBOX, ""), "services": [service(&asked)]});
+    let calling = runner.begin("prepare_job", &args, &Value::Null);
+    until(PATIENCE, || registry::has_come(&hanging).then_some(())).expect("it was asked for");
+    site.node.stop_containerd();
+    let over = || {
+        let ends = ["failed", "unreachable", "cancelled"].map(|result| counted(&agent, result));
+        (ends.iter().sum::<f64>() >= 1.0).then_some(())
+    };
+    until(PATIENCE, over).unwrap_or_else(|| panic!("the pull goes on:\n{}", agent.log()));
+    site.node.start_containerd();
+    let gone = ["delete", "pod", "runner-1", "-n", site.namespace(), "--grace-period=0", "--force"];
+    site.kubectl().run(&gone);
+    assert_ne!(calling.finish().code, 0);
+    prepared_at_once(&site, "runner-2");
+    agent.stop();
+    let agent = site.agent(&flags);
+    prepared_at_once(&site, "runner-3");
+    until_counted(&agent, "pulled", 1.0);
+    agent.stop();
+}
+
+/// Of two images neither of which is given before both were asked for.
+fn prepared_at_once(site: &Site, pod: &str) {
+    let runner = site.runner(pod);
+    let group = fresh("again");
+    let image = |name: &str| format!("{REGISTRY}/meet/2/{group}/{name}:1");
+    let state = runner.prepare(&job(&image("job"), ""), &[service(&image("one"))]);
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
