@@ -1,7 +1,7 @@
 //! The bars of a job's containers. Pure.
 
 use ephemon_contract::Phase;
-use ephemon_contract::journals::{HookJournal, InitJournal};
+use ephemon_contract::journals::{Call, HookJournal, InitJournal};
 use ephemon_markdown::{Bar, State};
 
 use super::bar;
@@ -21,11 +21,9 @@ pub(super) fn containers<'a>(
         let by_init = own.and_then(|(_, init)| init.ended).map(|((), at_ns, _)| at_ns);
         // One without init ends with its step.
         let mut of_step = calls(Phase::RunContainerStep);
-        by_init.or_else(|| {
-            of_step.find(|call| call.container == Some(container)).map(|it| it.end_ns())
-        })
+        by_init.or_else(|| of_step.find(|call| call.container == Some(container)).map(Call::end_ns))
     };
-    let cleaned = calls(Phase::CleanupJob).map(|call| call.end_ns()).max();
+    let cleaned = calls(Phase::CleanupJob).map(Call::end_ns).max();
     let bars = hook.launched.iter().map(|((), launched)| {
         let by_cleanup = || cleaned.filter(|cleaned| *cleaned >= launched.at_ns);
         let end = end_of(launched.container).or_else(by_cleanup);
