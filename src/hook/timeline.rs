@@ -107,7 +107,7 @@ fn steps<'a>(
 }
 
 /// A step of which nobody but init has told.
-fn alone<'a>((started, ended): Told<'a>) -> Step<'a> {
+fn alone((started, ended): Told<'_>) -> Step<'_> {
     let (result, state) = match ended {
         Some(ended) => shown(StepResult::of(Some((ended.end, ended.cancelled)), None, false)),
         // The job is over, and with it the step: it was killed with its init.

@@ -193,15 +193,14 @@ fn alone(
 ) -> Claimed {
     let life = known.get(&**container).map(|one| one.window);
     let mut window = life.map_or(window, |life| window.within(&life));
-    let outcome = match &ran.ended {
-        Some(ended) => outcome(StepResult::of(Some((ended.end, ended.cancelled)), None, false)),
-        None => {
-            // Gone with its container, without a word of init's.
-            window.end = life.and_then(|life| life.end);
-            match window.end {
-                Some(_) => Outcome::error(Fault::Lost, None),
-                None => Outcome::SUCCESS,
-            }
+    let outcome = if let Some(ended) = &ran.ended {
+        outcome(StepResult::of(Some((ended.end, ended.cancelled)), None, false))
+    } else {
+        // Gone with its container, without a word of init's.
+        window.end = life.and_then(|life| life.end);
+        match window.end {
+            Some(_) => Outcome::error(Fault::Lost, None),
+            None => Outcome::SUCCESS,
         }
     };
     let name = ran.id.as_deref().unwrap_or(&ran.name);

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::jaeger::{self, Jaeger, Span};
-use crate::support::job_pod::{JOB, JobPod, NAME, NAMESPACE, NODE, RUN};
+use crate::support::job_pod::{JOB, JobPod, NAME, RUN};
 use crate::support::parts::{Part, all_there};
 use crate::support::process::until;
 use crate::support::prometheus::Prometheus;
+use crate::support::runner_pod::{NAMESPACE, NODE};
 use crate::support::site::Site;
 use job::{DISPLAY_NAME, Expected, play};
 

@@ -1,7 +1,7 @@
 //! The bars of a job's containers. Pure.
 
 use ephemon_contract::Phase;
-use ephemon_contract::journals::{HookJournal, InitJournal};
+use ephemon_contract::journals::{Call, HookJournal, InitJournal};
 use ephemon_markdown::{Bar, State};
 
 use super::{bar, cleaned_ns};
@@ -21,7 +21,7 @@ pub(super) fn containers<'a>(
             let of_step = calls.find(|call| {
                 call.phase == Phase::RunContainerStep && call.container == Some(container)
             });
-            of_step.map(|call| call.end_ns())
+            of_step.map(Call::end_ns)
         })
     };
     let cleaned = cleaned_ns(hook);

@@ -37,7 +37,11 @@ impl Recording {
     /// Notes the order of an aspect's values, in the form that it is declared to have.
     pub(super) fn note_order(&mut self, name: String, seen: Vec<String>) {
         let form = folded(self.orders, &name, &seen);
-        self.note(name.clone(), form);
+        self.note(name.clone(), &form);
+        let shown = seen.join(" > ");
+        if !form.replace(['(', ')'], "").eq(&shown) {
+            eprintln!("{name}, as it was seen: {shown}");
+        }
         self.seen.push((name, seen));
     }
 

@@ -5,9 +5,10 @@ use std::fs;
 
 use super::{PATIENCE, find, play};
 use crate::support::jaeger::{self, Jaeger};
-use crate::support::job_pod::{JOB, JobPod, NAME, NAMESPACE, RUN};
+use crate::support::job_pod::{JOB, JobPod, NAME, RUN};
 use crate::support::parts::{self, Part, all_there};
 use crate::support::process::until;
+use crate::support::runner_pod::NAMESPACE;
 use crate::support::site::Site;
 use crate::support::victoria_logs::{self, Found, VictoriaLogs};
 

@@ -17,8 +17,7 @@ use serde_json::{Value, json};
 use super::agent::{Agent, TEXT};
 use super::process::until;
 use super::programs;
-use super::runner_pod::RunnerPod;
-pub(crate) use super::runner_pod::{NAMESPACE, NODE};
+use super::runner_pod::{NODE, RunnerPod};
 use super::site::{Container, Pod, Site};
 
 /// The pod's name.
