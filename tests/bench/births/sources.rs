@@ -129,7 +129,7 @@ impl Source {
         let watched = inventory.clone();
         Self::new("API server", inventory, None, move || async move {
             let watch = api::Watch::connect(options).await.unwrap();
-            watch.run(watched, None, oneshot::channel().0).await;
+            watch.run(watched, None, None, oneshot::channel().0).await;
         })
     }
 
