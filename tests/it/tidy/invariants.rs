@@ -74,7 +74,8 @@ fn figures_of_the_kernel_are_absent_or_known() {
 /// What the runtime is answered sets limits and commands: who may answer is who may set them.
 #[test]
 fn only_enforcement_answers_the_runtime() {
-    assert_listed_only_by("ephemon-nri", &["enforcement", "agent"]);
+    // Discovery is told of containers' lives by the same protocol, and answers nothing.
+    assert_listed_only_by("ephemon-nri", &["enforcement", "agent", "discovery"]);
     check(|source, wrong| {
         let may = crate_of(source).is_none_or(|name| ["enforcement", "nri"].contains(&name));
         let names = |line: &str| line.contains("Adjustment") || line.contains("nri::Decide");
