@@ -114,7 +114,7 @@ fn what_was_used_beside_a_pod_is_a_counter_though_the_pod_was_not_selected_for_a
     remove(&mut driver, root.path(), 2);
     put(root.path(), "docker/3", 15_000, 1);
     select('a');
-    driver.all_due(Duration::from_secs(60));
+    driver.all_due(Duration::from_mins(1));
     assert!(driver.held.captures(&uid('a')));
     assert_eq!(beside_ms(&mut driver), Some(35));
 }
