@@ -108,7 +108,9 @@ mod tests {
 
     fn found(name: &str, pieces: &[&[u8]]) -> Option<String> {
         let mut search = Search::new(name);
-        pieces.iter().for_each(|piece| search.feed(piece));
+        for piece in pieces {
+            search.feed(piece);
+        }
         search.found
     }
 
