@@ -1,3 +1,5 @@
+//! What an engine's directory has used beside its containers.
+
 use super::*;
 
 struct Rig {

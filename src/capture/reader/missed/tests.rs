@@ -1,3 +1,5 @@
+//! Bounds of the readings, and who waits for them.
+
 use std::path::Path;
 use std::time::SystemTime;
 
