@@ -129,7 +129,7 @@ def log():
     # Namespaces, pods and containers are labels of Loki's streams, or metadata of the lines: both are
     # found like this. A selector of streams alone would not find metadata.
     lines_of = '{k8s_namespace_name=~"$namespace"} | k8s_pod_name="$pod" | k8s_container_name=~"$container" |~ `(?i)$search`'
-    about = "Lines of the containers chosen in which the text is that is searched for. The details of a line lead to its trace and to the run on GitHub. Needs a Loki that the agents' logs go to by OTLP."
+    about = "Lines of the selected containers that contain the searched text. The details of a line lead to its trace and to the run on GitHub. Needs a Loki to which the agents export their logs over OTLP."
     return [row("Its log"), log_lines("Log", about, lines_of)]
 
 

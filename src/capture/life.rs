@@ -147,7 +147,7 @@ impl Life {
             // A container too short to be seen leaves CPU time in the pod's counters.
             Event::Looked(Some(false)) if self.has_not_begun() => Action::ReadCpu,
             Event::CpuRead(Some(1..)) | Event::Looked(Some(false)) => Action::ReadFinal,
-            Event::CpuRead(_) if self.age(now) >= VACANT_AFTER => Action::AskVacant,
+            Event::CpuRead(Some(0)) if self.age(now) >= VACANT_AFTER => Action::AskVacant,
             Event::IsVacant(vacant) => self.vacated(vacant, now, pace),
             Event::FinalRead(Some(at)) => self.emptied(at, now, pace),
             Event::Looked(None) | Event::CpuRead(_) | Event::FinalRead(None) => {

@@ -251,6 +251,8 @@ impl StepResult {
         let of_code = |code| if code == 0 { Self::Success(Some(0)) } else { Self::Failure(code) };
         match (ended, exit_code) {
             (Some((end, true)), _) => Self::Cancelled(end.exit_code()),
+            // The call failed after it: the runner has been told of a failure.
+            (Some((End::Code(0), false)), Some(code @ 1..)) => Self::Failure(code),
             (Some((end, false)), _) => of_code(end.exit_code()),
             // SIGINT and SIGTERM, as a shell reports them.
             (None, Some(code @ (130 | 143))) => Self::Cancelled(code),

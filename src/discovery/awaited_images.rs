@@ -93,6 +93,10 @@ impl AwaitedImages {
     pub fn apply(&self, pod: &Pod) {
         let Some(awaiting) = parse::awaiting(pod) else { return };
         let uid = awaiting.pod.uid.clone();
+        // It may stay for long, and its place is for one that waits.
+        if parse::is_over(pod) {
+            return self.deleted(&uid);
+        }
         let mut state = self.state();
         if !state.known.contains(&uid) {
             if awaiting.images.is_empty() {
@@ -101,7 +105,8 @@ impl AwaitedImages {
             // A pod that is gone and was not taken yet has its place until it is.
             if state.known.len() >= MAX_PODS || state.changed.len() >= 2 * MAX_PODS {
                 state.refused = state.refused.saturating_add(1);
-                return;
+                drop(state);
+                return self.0.news.notify_one();
             }
             state.known.insert(uid.clone());
         }

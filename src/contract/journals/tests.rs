@@ -94,6 +94,7 @@ fn init_knows_best_how_a_step_ended() {
     assert_eq!(of(Some((End::Signal(9), false)), Some(0), true), StepResult::Failure(137));
     assert_eq!(of(Some((End::Code(0), true)), Some(1), false), StepResult::Cancelled(0));
     assert_eq!(of(Some((End::Code(0), false)), None, false), StepResult::Success(Some(0)));
+    assert_eq!(of(Some((End::Code(0), false)), Some(1), false), StepResult::Failure(1));
     assert_eq!(of(None, Some(143), false), StepResult::Cancelled(143));
     assert_eq!(of(None, Some(2), false), StepResult::Failure(2));
     assert_eq!(of(None, Some(0), true), StepResult::Success(Some(0)));

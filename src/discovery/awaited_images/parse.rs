@@ -76,7 +76,8 @@ fn is_untried(status: &ContainerStatus) -> bool {
 }
 
 /// Whether the kubelet starts no more containers of it.
-fn is_over(pod: &Pod) -> bool {
+/// It has ended or is about to, and awaits nothing any more.
+pub(super) fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
 }

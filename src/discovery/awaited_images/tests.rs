@@ -149,7 +149,9 @@ fn a_pod_beyond_the_bound_is_left_and_counted() {
     }
     let (changes, refused) = awaited.take();
     assert_eq!((changes.len(), refused), (MAX_PODS, 3));
-    awaited.deleted(&uid(0));
+    // One that is over leaves its place, though it stays in the cluster.
+    let over = json!({"status.phase": "Failed"});
+    awaited.apply(&pod(0, &[container("job", "job:1")], &[], &over));
     awaited.apply(&pod(MAX_PODS, &[container("job", "job:1")], &[], &Value::Null));
     assert_eq!(awaited.take().0.len(), 2);
 }
