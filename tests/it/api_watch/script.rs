@@ -184,7 +184,7 @@ impl Rig {
     pub(super) fn finish(self) -> Vec<String> {
         self.watch.abort();
         let asked = self.asked.lock().unwrap();
-        assert_eq!(asked.wrong, Vec::<String>::new());
+        assert_eq!(asked.wrong, Vec::<String>::new(), "{}", self.log.text());
         assert!(asked.left.is_empty(), "never asked for: {:?}", asked.left);
         assert!(!self.log.text().contains(TOKEN), "{}", self.log.text());
         asked.queries.clone()
@@ -241,8 +241,9 @@ pub(super) async fn answer(mut stream: TcpStream, asked: &Mutex<Asked>) -> Optio
             stream.write_all(text.as_bytes()).await.ok()?;
         }
         Reply::Lines(lines, end) => {
+            // Kept, the connection would be taken for the next request before its end was seen.
             let mut text = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-                            transfer-encoding: chunked\r\n\r\n"
+                            connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
                 .to_owned();
             for line in lines {
                 let line = line.to_string();
