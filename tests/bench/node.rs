@@ -24,6 +24,7 @@ mod it {
 
 #[path = "rig"]
 mod rig {
+    pub(crate) mod parts;
     pub(crate) mod used;
 }
 
@@ -33,7 +34,7 @@ use it::support::launcher::{self, Ran};
 use it::support::node::{Node, PodPlace};
 use it::support::parts::{Part, all_there};
 use it::support::verdict::{self, Truth};
-use rig::used;
+use rig::{parts, used};
 
 const SHORT: u32 = 1000;
 const LONG: u32 = 110;
@@ -52,27 +53,23 @@ fn main() {
     }
     // `cargo bench --bench node -- cost` runs that part alone; `capture`, `busy` and `rest` are the
     // others.
-    let wanted = |part: &str| {
-        let mut named = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
-        named.peek().is_none() || named.any(|word| word == part)
-    };
-    if wanted("capture") {
+    if parts::is_wanted("capture") {
         let agent = Agent::start(&node, &[]);
         capture(&node, &pods, &agent);
         agent.stop();
     }
-    if wanted("cost") {
+    if parts::is_wanted("cost") {
         let agent = Agent::start(&node, &[]);
         cost(&node, &pods, &agent, LONG, "idle", &format!("sleep {LONG_MS}"));
         agent.stop();
     }
-    if wanted("busy") {
+    if parts::is_wanted("busy") {
         let agent = Agent::start(&node, &[]);
         let words = "burn 1 sleep 250 ".repeat(LONG_MS as usize / 251);
         cost(&node, &pods, &agent, LONG, "at work four times a second", words.trim_end());
         agent.stop();
     }
-    if wanted("rest") {
+    if parts::is_wanted("rest") {
         let agent = Agent::start(&node, &[]);
         cost(&node, &pods, &agent, 3, "idle", &format!("sleep {LONG_MS}"));
         agent.stop();

@@ -35,6 +35,7 @@ mod peers {
 
 #[path = "rig"]
 mod rig {
+    pub(crate) mod parts;
     pub(crate) mod plain_node;
     pub(crate) mod sink;
     pub(crate) mod used;
@@ -44,13 +45,8 @@ mod rig {
 use it::support;
 
 fn main() {
-    let parts: [(&str, fn()); 2] =
-        [("logs", peers::logs::measure), ("kubelet", it::hook_in_pods::kubelet::measure)];
-    let asked: Vec<String> =
-        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    for (name, measure) in parts {
-        if asked.is_empty() || asked.iter().any(|word| word == name) {
-            measure();
-        }
-    }
+    rig::parts::measure(&[
+        ("logs", peers::logs::measure),
+        ("kubelet", it::hook_in_pods::kubelet::measure),
+    ]);
 }

@@ -1,21 +1,5 @@
 //! What a container action costs beside its own process: with and without a container that stands by
-//! for it, one alone and ten in a row, and with an image that is not on the node, on a real node (etcd, API
-//! server, kubelet, containerd).
-//!
-//! `cargo bench --bench actions` (needs root and the parts of a real node). Takes three minutes, most
-//! of them for the build; with `--profile dev` it builds in a fraction of that, and init and hook are
-//! slower.
-
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    dead_code,
-    reason = "a program that prints figures, on the test rig, of which it uses a part"
-)]
+//! for it, one alone and ten in a row, and with an image that is not on the node.
 
 use std::fs;
 use std::thread;
@@ -23,28 +7,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-#[path = "../it"]
-mod it {
-    pub(crate) mod support;
-}
-#[path = "../it/hook_in_pods/runner.rs"]
-mod runner;
-#[path = "../it/hook_in_pods/site.rs"]
-mod site;
-
-use it::support;
-use runner::{Runner, container, job};
-use site::Site;
-use support::process::until;
-use support::real_node::registry::{REGISTRY, SLOWNESS};
-use support::workflow_images::BUSYBOX;
+use crate::runner::{Runner, container, job};
+use crate::site::Site;
+use crate::support::process::until;
+use crate::support::real_node::registry::{REGISTRY, SLOWNESS};
+use crate::support::workflow_images::BUSYBOX;
 
 /// Steps in a row.
 const ROW: usize = 10;
 /// Longest wait for what stands by.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-fn main() {
+pub(crate) fn measure() {
     let Some(site) = Site::start() else { return };
     for most in [0, 2, ROW] {
         let mut runner = site.runner(&format!("runner-{most}"));

@@ -1,46 +1,21 @@
 //! How long a job waits for images that are not on the node, with and without the agent's `--pre-pull`:
 //! one job container, three services and one container action, each with an image of its own, in a
-//! registry that takes two seconds for each of an image's two files, on a real node (etcd, API server,
-//! kubelet, containerd).
-//!
-//! `cargo bench --bench pulls` (needs root and the parts of a real node). Takes three minutes, most of
-//! them for the build; with `--profile dev` it builds in a fraction of that.
-
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    dead_code,
-    reason = "a program that prints figures, on the test rig, of which it uses a part"
-)]
+//! registry that takes two seconds for each of an image's two files.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-#[path = "../it"]
-mod it {
-    pub(crate) mod support;
-}
-#[path = "../it/hook_in_pods/runner.rs"]
-mod runner;
-#[path = "../it/hook_in_pods/site.rs"]
-mod site;
-
-use it::support;
-use runner::{Runner, container, job};
-use site::Site;
-use support::real_node::registry::{REGISTRY, SLOWNESS};
+use crate::runner::{Runner, container, job};
+use crate::site::Site;
+use crate::support::real_node::registry::{REGISTRY, SLOWNESS};
 
 /// Jobs of each kind.
 const JOBS: usize = 3;
 const SERVICES: usize = 3;
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
-fn main() {
+pub(crate) fn measure() {
     let Some(site) = Site::start() else { return };
     println!(
         "1 job container, {SERVICES} services, 1 action; the registry takes {} s for each of two files",
