@@ -49,40 +49,54 @@ fn expected_type(form: Form) -> &'static str {
     if is_beside { "nested_beside" } else { "nested" }
 }
 
-#[test]
-fn dockers_containers_in_a_sidecar_are_shown_by_name_and_are_in_no_sum() {
+/// Plays a scenario in a namespace of its own, alone on the machine, where it has the engines.
+fn on_a_site(play: impl FnOnce(&Site)) {
     if !all_there(&needs()) {
         return;
     }
     let _alone = alone();
     let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "base", "");
-    let pod = EnginePod::create(&site, Form::Sidecar);
-    let mut shown = Shown::installed(&site, &agent);
-    assert_shown(&pod, Form::Sidecar, &mut shown);
+    play(&site);
+}
 
-    // Docker removes their files while the agent looks for names.
-    let run = format!("docker run --rm --name quick-$n {IMAGE} true & n=$((n+1))");
-    pod.run(&format!("n=0; while [ $n -lt {QUICK} ]; do {run}; done; wait"));
-    shown.until("the quick ones", |shown| (shown.all_ended().len() >= QUICK + 2).then_some(()));
-    let all = shown.all_ended();
-    let is_known = |ended: &Ended| {
-        let name = ended.name.strip_prefix("dind/").unwrap_or_default();
-        name.starts_with("quick-") || ended.id.starts_with(name)
-    };
-    assert!(all.iter().filter(|ended| is_known(ended)).count() >= QUICK, "{all:#?}");
-    shown.until_balanced();
-    if !is_v2() {
-        // The kernel keeps there what removed groups have used.
-        let whole = pod.counted_below(&pod.outer_id(), "docker");
-        let sum: f64 = all.iter().map(|ended| ended.cpu).sum();
-        assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {all:#?}");
-    }
-    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+/// The same with the installed agent, a pod whose engine answers, and what the agent shows of it.
+fn with_engine(form: Form, play: impl FnOnce(&Site, &Installed, &EnginePod<'_>, &mut Shown<'_>)) {
+    on_a_site(|site| {
+        let agent = Installed::apply(&site.node, "base", "");
+        let pod = EnginePod::create(site, form);
+        play(site, &agent, &pod, &mut Shown::installed(site, &agent));
+    });
+}
+
+#[test]
+fn dockers_containers_in_a_sidecar_are_shown_by_name_and_are_in_no_sum() {
+    with_engine(Form::Sidecar, |site, agent, pod, shown| {
+        assert_shown(pod, shown);
+
+        // Docker removes their files while the agent looks for names.
+        let run = format!("docker run --rm --name quick-$n {IMAGE} true & n=$((n+1))");
+        pod.run(&format!("n=0; while [ $n -lt {QUICK} ]; do {run}; done; wait"));
+        shown.until("the quick ones", |shown| (shown.all_ended().len() >= QUICK + 2).then_some(()));
+        let all = shown.all_ended();
+        let is_known = |ended: &Ended| {
+            let name = ended.name.strip_prefix("dind/").unwrap_or_default();
+            name.starts_with("quick-") || ended.id.starts_with(name)
+        };
+        assert!(all.iter().filter(|ended| is_known(ended)).count() >= QUICK, "{all:#?}");
+        shown.until_balanced();
+        if !is_v2() {
+            // The kernel keeps there what removed groups have used.
+            let whole = pod.counted_below(&pod.outer_id(), "docker");
+            let sum: f64 = all.iter().map(|ended| ended.cpu).sum();
+            assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {all:#?}");
+        }
+        assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+    });
 }
 
 /// Two containers at once: names, ids, image, and what each used.
-fn assert_shown(pod: &EnginePod<'_>, form: Form, shown: &mut Shown<'_>) {
+fn assert_shown(pod: &EnginePod<'_>, shown: &mut Shown<'_>) {
+    let form = pod.form();
     let (engine, outer) = (form.engine(), form.outer());
     let image = if engine == "docker" { IMAGE } else { NESTED };
     let run = |seconds| {
@@ -103,119 +117,108 @@ fn assert_shown(pod: &EnginePod<'_>, form: Form, shown: &mut Shown<'_>) {
 
 #[test]
 fn the_books_of_a_pod_hold_when_dockers_container_is_killed_with_all_in_it() {
-    if !all_there(&needs()) {
-        return;
-    }
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "base", "");
-    let pod = EnginePod::create(&site, Form::Classic);
-    let mut shown = Shown::installed(&site, &agent);
-    assert_shown(&pod, Form::Classic, &mut shown);
+    with_engine(Form::Classic, |site, agent, pod, shown| {
+        assert_shown(pod, shown);
 
-    let outer = pod.outer_id();
-    let loops = "while :; do :; done";
-    for name in ["first", "second"] {
-        pod.run(&format!("docker run -d --name {name} {IMAGE} sh -c {}", quoted(loops)));
-    }
-    let names = ["first", "second"].map(|name| format!("dind/{name}"));
-    for name in &names {
-        shown.until(name, |shown| shown.cpu(name).filter(|cpu| *cpu > 0.5));
-    }
-    let before = names.clone().map(|name| shown.cpu(&name).unwrap());
-    kill_process(Pid::from_raw(site.host_pid_of(&outer)).unwrap(), Signal::KILL).unwrap();
-    assert_eq!(site.end_of(POD, "dind").0, 137);
-    for (name, before) in names.iter().zip(before) {
-        let ended = shown.until_ended(name);
-        assert!(ended.cpu >= before, "{ended:?} had used {before} s");
-        assert!(["exact", "residual", "residual_shared"].contains(&&*ended.quality), "{ended:?}");
-    }
-    shown.until("the outer container", |shown| shown.ended("dind"));
-    shown.until_balanced();
-    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+        let outer = pod.outer_id();
+        let loops = "while :; do :; done";
+        for name in ["first", "second"] {
+            pod.run(&format!("docker run -d --name {name} {IMAGE} sh -c {}", quoted(loops)));
+        }
+        let names = ["first", "second"].map(|name| format!("dind/{name}"));
+        for name in &names {
+            shown.until(name, |shown| shown.cpu(name).filter(|cpu| *cpu > 0.5));
+        }
+        let before = names.clone().map(|name| shown.cpu(&name).unwrap());
+        kill_process(Pid::from_raw(site.host_pid_of(&outer)).unwrap(), Signal::KILL).unwrap();
+        assert_eq!(site.end_of(POD, "dind").0, 137);
+        for (name, before) in names.iter().zip(before) {
+            let ended = shown.until_ended(name);
+            assert!(ended.cpu >= before, "{ended:?} had used {before} s");
+            assert!(
+                ["exact", "residual", "residual_shared"].contains(&&*ended.quality),
+                "{ended:?}"
+            );
+        }
+        shown.until("the outer container", |shown| shown.ended("dind"));
+        shown.until_balanced();
+        assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+    });
 }
 
 #[test]
 fn steps_of_builds_are_containers_of_the_engine() {
-    if !all_there(&needs()) {
-        return;
-    }
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "base", "");
-    let pod = EnginePod::create(&site, Form::Sidecar);
-    let mut shown = Shown::installed(&site, &agent);
-    let work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-    let file = format!("FROM {IMAGE}\nRUN {work}\n");
-    for is_buildkit in [false, true] {
-        if is_buildkit {
-            pod.build_with_buildkit(&file);
-        } else {
-            let build = "DOCKER_BUILDKIT=0 docker build --network=none -";
-            pod.run(&format!("printf %s {} | {build}", quoted(&file)));
+    with_engine(Form::Sidecar, |_, _, pod, shown| {
+        let work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let file = format!("FROM {IMAGE}\nRUN {work}\n");
+        for is_buildkit in [false, true] {
+            if is_buildkit {
+                pod.build_with_buildkit(&file);
+            } else {
+                let build = "DOCKER_BUILDKIT=0 docker build --network=none -";
+                pod.run(&format!("printf %s {} | {build}", quoted(&file)));
+            }
+            // BuildKit stores no names, and its ids are shorter.
+            let is_steps = |ended: &Ended| {
+                let is_short = ended.id.len() == 25;
+                let is_unnamed = ended.name == format!("dind/{}", short(&ended.id));
+                if is_buildkit {
+                    is_short && is_unnamed
+                } else {
+                    ended.image.starts_with("sha256:")
+                }
+            };
+            let what = format!("the step, is_buildkit = {is_buildkit}");
+            let step = shown.until(&what, |shown| shown.all_ended().into_iter().find(is_steps));
+            assert_eq!(step.container_type, expected_type(pod.form()), "{step:?}");
+            assert!(["exact", "residual"].contains(&&*step.quality), "{step:?}");
+            if !is_v2() {
+                let sum: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
+                let whole = pod.counted_below(&pod.outer_id(), "docker");
+                assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {step:?}");
+            }
         }
-        // BuildKit stores no names, and its ids are shorter.
-        let is_steps = |ended: &Ended| {
-            let is_short = ended.id.len() == 25;
-            let is_unnamed = ended.name == format!("dind/{}", short(&ended.id));
-            if is_buildkit { is_short && is_unnamed } else { ended.image.starts_with("sha256:") }
-        };
-        let what = format!("the step, is_buildkit = {is_buildkit}");
-        let step = shown.until(&what, |shown| shown.all_ended().into_iter().find(is_steps));
-        assert_eq!(step.container_type, expected_type(Form::Sidecar), "{step:?}");
-        assert!(["exact", "residual"].contains(&&*step.quality), "{step:?}");
-        if !is_v2() {
-            let sum: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
-            let whole = pod.counted_below(&pod.outer_id(), "docker");
-            assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {step:?}");
-        }
-    }
-    shown.until_balanced();
+        shown.until_balanced();
+    });
 }
 
 #[test]
 fn what_docker_makes_beside_the_pod_is_in_the_pods_books() {
-    if !all_there(&needs()) {
-        return;
-    }
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "base", "");
-    let pod = EnginePod::create(&site, Form::SidecarWithNodesCgroups);
-    let mut shown = Shown::installed(&site, &agent);
-    assert_shown(&pod, Form::SidecarWithNodesCgroups, &mut shown);
-    let ended: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
-    // The pod's own values follow those of its containers within five seconds.
-    let is_same = |beside: &f64| (beside - ended).abs() < 0.01;
-    shown.until(&format!("{ended} s beside the pod"), |shown| shown.cpu_beside().filter(is_same));
-    let outer = shown.cpu("dind").unwrap();
-    assert!(outer < ended, "it is in no other's values: {outer} of {ended} s");
+    with_engine(Form::SidecarWithNodesCgroups, |_, _, pod, shown| {
+        assert_shown(pod, shown);
+        let ended: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
+        // The pod's own values follow those of its containers within five seconds.
+        let is_same = |beside: &f64| (beside - ended).abs() < 0.01;
+        shown.until(&format!("{ended} s beside the pod"), |shown| {
+            shown.cpu_beside().filter(is_same)
+        });
+        let outer = shown.cpu("dind").unwrap();
+        assert!(outer < ended, "it is in no other's values: {outer} of {ended} s");
+    });
 }
 
 #[test]
 fn podmans_containers_are_shown_by_name_and_its_monitors_are_not_counted_as_theirs() {
-    if !all_there(&needs()) {
-        return;
-    }
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
-    let agent = site.agent(&["--sample-interval", "200ms"]);
-    let pod = EnginePod::create(&site, Form::Podman);
-    let mut shown = Shown::process(&site, &agent);
-    assert_shown(&pod, Form::Podman, &mut shown);
-    let work = quoted(&burn(1));
-    pod.run("podman pod create --infra=false --name both");
-    let own = counted(&pod.run(&format!("podman run --pod both --name one {NESTED} sh -c {work}")));
-    assert_exact(&shown.until_ended("runner/one"), own);
+    on_a_site(|site| {
+        let agent = site.agent(&["--sample-interval", "200ms"]);
+        let pod = EnginePod::create(site, Form::Podman);
+        let mut shown = Shown::process(site, &agent);
+        assert_shown(&pod, &mut shown);
+        let work = quoted(&burn(1));
+        pod.run("podman pod create --infra=false --name both");
+        let own =
+            counted(&pod.run(&format!("podman run --pod both --name one {NESTED} sh -c {work}")));
+        assert_exact(&shown.until_ended("runner/one"), own);
 
-    // The agent does not run while it lives.
-    let signal = |signal| kill_process(Pid::from_raw(agent.pid()).unwrap(), signal).unwrap();
-    signal(Signal::STOP);
-    let own = counted(&pod.run(&format!("podman run --name missed {NESTED} sh -c {work}")));
-    let id = pod.run("podman inspect --format '{{.Id}}' missed");
-    signal(Signal::CONT);
-    let missed = shown.until_ended(&format!("runner/{}", short(&id)));
-    assert_exact(&missed, own);
-    assert_eq!(missed.quality, "residual", "{missed:?}");
-    shown.until_balanced();
+        // The agent does not run while it lives.
+        let signal = |signal| kill_process(Pid::from_raw(agent.pid()).unwrap(), signal).unwrap();
+        signal(Signal::STOP);
+        let own = counted(&pod.run(&format!("podman run --name missed {NESTED} sh -c {work}")));
+        let id = pod.run("podman inspect --format '{{.Id}}' missed");
+        signal(Signal::CONT);
+        let missed = shown.until_ended(&format!("runner/{}", short(&id)));
+        assert_exact(&missed, own);
+        assert_eq!(missed.quality, "residual", "{missed:?}");
+        shown.until_balanced();
+    });
 }

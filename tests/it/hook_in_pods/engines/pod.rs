@@ -73,8 +73,13 @@ impl<'a> EnginePod<'a> {
         pod
     }
 
+    /// How it has its engine.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
     /// Waits for the engine and gives it the image of nested containers.
-    pub(super) fn load(&self) {
+    fn load(&self) {
         let load = format!("{} load -q -i {NESTED_ARCHIVE}", self.form.engine());
         until(PATIENCE, || self.try_run(&load).status.success().then_some(())).unwrap_or_else(
             || panic!("{:?}: {:#}", self.try_run(&load), self.site.pod(POD)["status"]),
