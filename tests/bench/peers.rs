@@ -20,6 +20,7 @@
 mod it {
     pub(crate) mod support;
     pub(crate) mod hook_in_pods {
+        pub(super) mod agent_pods;
         pub(super) mod installed;
         #[path = "../../bench/peers/kubelet.rs"]
         pub(crate) mod kubelet;

@@ -3,6 +3,7 @@
 //! in its `DaemonSet`.
 
 mod agent;
+mod agent_pods;
 mod arc;
 mod at_once;
 mod attacks;

@@ -9,14 +9,13 @@ mod report;
 mod stage;
 
 use std::env;
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::browser::{self, Browser};
-use crate::support::process::Running;
+use crate::support::process::{Running, said_after};
 use crate::support::programs;
 use hostile::{assert_nothing_runs, assert_shown};
 use stage::{Stage, running_job};
@@ -171,11 +170,9 @@ fn jobs_of_two_nodes_are_on_one_page_and_are_followed() {
         ui.args(["--agent", &stage.url("")]);
     }
     let mut ui = Running::start(&mut ui);
-    let mut lines = BufReader::new(ui.take_stderr()).lines().map_while(Result::ok);
-    let line = lines.next().unwrap();
-    let (_, address) = line.split_once("the jobs of 2 nodes: ").expect(&line);
+    let address = said_after("the jobs of 2 nodes: ", ui.take_stderr());
     let mut browser = Browser::start();
-    browser.open(address);
+    browser.open(&address);
     browser.until("document.querySelectorAll('tbody tr').length == 2");
     let heading = browser.value("document.querySelector('h1').textContent");
     assert_eq!(heading, "Jobs on 2 nodes");
@@ -200,13 +197,7 @@ fn the_demo_shows_its_job_live() {
     let mut demo = Command::new(programs::ephemon());
     demo.args(["demo", "--play", "workflow", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
     let mut demo = Running::start(&mut demo);
-    let mut lines = BufReader::new(demo.take_stderr()).lines().map_while(Result::ok);
-    let address = lines.by_ref().find_map(|line| {
-        let (_, address) = line.split_once("a page of its jobs: ")?;
-        Some(address.to_owned())
-    });
-    let address = address.expect("the address of the page");
-    std::thread::spawn(move || lines.for_each(drop));
+    let address = said_after("a page of its jobs: ", demo.take_stderr());
     let mut browser = Browser::start();
     browser.look(1200, 1500, "light");
     browser.open(&address);

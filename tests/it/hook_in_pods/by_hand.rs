@@ -13,13 +13,13 @@ fn a_node_to_play_with() {
     let runner = site.runner("runner-1");
     let kubectl = site.kubectl();
     let kubectl_program = kubectl.command(&[]).get_program().to_string_lossy().into_owned();
-    let address = agent.pod()["status"]["podIP"].as_str().unwrap_or_default().to_owned();
+    let address = agent.address().expect("its pod has an address");
     println!(
         "\nA node is up, with the agent (enforce-limits) and a runner's pod.\n\n\
          export KUBECONFIG={kubeconfig}\n\
          alias kubectl={kubectl_program}\n\
          kubectl get pods -A\n\
-         curl http://{address}:9911/metrics\n\
+         curl http://{address}/metrics\n\
          kubectl exec -it -n {namespace} {pod} -c runner -- sh\n\n\
          Logs of its parts: {log}\n\
          Ctrl-D (the end of standard input) or Ctrl-C ends everything.",

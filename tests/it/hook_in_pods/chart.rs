@@ -1,10 +1,10 @@
 //! The chart as a cluster has it: installed by `helm`, asked by its own test, upgraded and uninstalled,
 //! with runners in namespaces of other releases, which its policies guard all the while and after.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::agent_pods::AgentPods;
 use super::helm::Helm;
-use super::installed::AGENT;
 use super::policies::{Account, with};
 use super::site::{PATIENCE, Site};
 use crate::support::parts::{self, alone};
@@ -47,8 +47,9 @@ impl<'a> Chart<'a> {
         // The site has applied the policies of deploy/hook by kubectl, as somebody who comes from there.
         let words = ["install", "--take-ownership", "--force-conflicts", "--wait"];
         self.run(&words, release, namespace, values);
+        let pods = AgentPods::of(self.kubectl, namespace);
         let (release, namespace) = (release.to_owned(), namespace.to_owned());
-        Installed { chart: self, release, namespace, gone: false }
+        Installed { chart: self, release, namespace, pods, gone: false }
     }
 
     fn names(&self, kind: &str) -> Vec<String> {
@@ -62,6 +63,7 @@ struct Installed<'a> {
     chart: &'a Chart<'a>,
     release: String,
     namespace: String,
+    pods: AgentPods,
     gone: bool,
 }
 
@@ -74,20 +76,7 @@ impl Installed<'_> {
         self.gone = true;
         let done = done.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        self.until_no_agent();
-    }
-
-    /// One that still ends holds the node's lock.
-    fn until_no_agent(&self) {
-        self.chart.kubectl.until_no_pod(&self.namespace, AGENT);
-    }
-
-    /// The agent's pod.
-    fn pod(&self) -> Value {
-        let words = ["get", "pods", "-n", &self.namespace, "-l", AGENT, "-o", "json"];
-        let all: Value = serde_json::from_str(&self.chart.kubectl.run(&words)).unwrap();
-        let live = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
-        all["items"].as_array().unwrap().iter().find(live).cloned().unwrap_or(Value::Null)
+        self.pods.until_none();
     }
 
     /// `helm test`, whose pod finds an agent by the Service's name.
@@ -113,7 +102,7 @@ impl Drop for Installed<'_> {
         if !self.gone {
             let words = ["uninstall", &self.release];
             self.chart.helm.command(&words, &self.namespace).output().ok();
-            self.until_no_agent();
+            self.pods.until_none();
         }
     }
 }
@@ -177,11 +166,11 @@ fn the_chart_installs_upgrades_and_leaves_the_namespaces_of_others_guarded() {
         until(PATIENCE, held).unwrap_or_else(|| panic!("{}", secret_of(&site, place, name)));
     }
 
-    let before = agent.pod()["metadata"]["uid"].clone();
+    let before = agent.pods.live()["metadata"]["uid"].clone();
     let words = ["upgrade", "--wait"];
     let upgraded = [&values[..], &["agent.log=debug".to_owned()]].concat();
     chart.run(&words, "ephemon", NAMESPACE, &upgraded);
-    until(PATIENCE, || (agent.pod()["metadata"]["uid"] != before).then_some(()))
+    until(PATIENCE, || (agent.pods.live()["metadata"]["uid"] != before).then_some(()))
         .expect("the agent is replaced");
 
     let policies = chart.names("validatingadmissionpolicies,validatingadmissionpolicybindings");

@@ -47,11 +47,11 @@ fn the_installed_agent_survives_all_attacks_at_once_and_a_job_beside_them_is_exa
         (0..FLOODS).map(|number| Hostile::start(&site, &format!("flood-{number}"))).collect();
     let others = ["masks", "lines", "names"].map(|name| Hostile::start(&site, name));
     let honest = site.runner("honest");
-    let address = agent.pod()["status"]["podIP"].as_str().unwrap().parse().unwrap();
+    let address = agent.address().unwrap();
     let stop = AtomicBool::new(false);
     let own = thread::scope(|scope| {
         let _stopped = AtLast(&stop);
-        scope.spawn(|| crowd(SocketAddr::new(address, 9911), &stop));
+        scope.spawn(|| crowd(address, &stop));
         floods.iter().for_each(flood_journals);
         let [masks, lines, names] = &others;
         flood_logs(masks, lines, names);

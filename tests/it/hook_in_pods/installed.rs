@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::agent_pods::AgentPods;
 use super::site::PATIENCE;
 use crate::support::agent::TEXT;
 use crate::support::exposition::Ledger;
@@ -15,12 +16,12 @@ use crate::support::real_node::{Kubectl, RealNode};
 use crate::support::real_node_images;
 use crate::support::workflow_images::EPHEMON;
 
-/// The label of the agents' pods.
-pub(super) const AGENT: &str = "app.kubernetes.io/component=agent";
 /// The namespace of the kustomization.
 const NAMESPACE: &str = "ephemon";
 /// The image that the base names.
 const IMAGE: &str = concat!("image: ephemon:", env!("CARGO_PKG_VERSION"));
+/// Where the agent serves.
+const PORT: u16 = 9911;
 /// The endpoint that the component `otlp` names.
 const ENDPOINT: &str = "http://otel-collector.observability:4318";
 
@@ -28,6 +29,7 @@ const ENDPOINT: &str = "http://otel-collector.observability:4318";
 pub(super) struct Installed {
     kubectl: Kubectl,
     objects: String,
+    pods: AgentPods,
 }
 
 // === impl Installed ===
@@ -71,39 +73,33 @@ impl Installed {
         let objects =
             rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
         kubectl.apply(&objects);
-        let installed = Self { kubectl, objects };
+        let pods = AgentPods::of(&kubectl, NAMESPACE);
+        let installed = Self { kubectl, objects, pods };
         installed.until_ready();
         installed
     }
 
     /// Waits until every pod of the `DaemonSet` is ready and none of an older one is left.
     pub(super) fn until_ready(&self) {
-        let words = ["rollout", "status", "daemonset/ephemon", "-n", NAMESPACE, "--timeout=120s"];
-        let done = self.kubectl.command(&words).output().unwrap();
-        assert!(done.status.success(), "{}\n{}", String::from_utf8_lossy(&done.stderr), self.log());
+        self.pods.until_ready();
     }
 
     /// Replaces the pod as an upgrade does, and waits until the new one is ready.
     pub(super) fn replace(&self) {
         let before = self.pod()["metadata"]["uid"].clone();
-        self.kubectl.run(&["rollout", "restart", "daemonset/ephemon", "-n", NAMESPACE]);
+        self.pods.restart();
         self.until_ready();
         assert_ne!(self.pod()["metadata"]["uid"], before);
     }
 
     /// The agent's pod.
     pub(super) fn pod(&self) -> Value {
-        let words = ["get", "pods", "-n", NAMESPACE, "-o", "json"];
-        let all: Value = serde_json::from_str(&self.kubectl.run(&words)).unwrap();
-        let live = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
-        all["items"].as_array().unwrap().iter().find(live).cloned().unwrap_or(Value::Null)
+        self.pods.live()
     }
 
     /// What the agent has logged.
     pub(super) fn log(&self) -> String {
-        let words = ["logs", "daemonset/ephemon", "-n", NAMESPACE];
-        let done = self.kubectl.command(&words).output().unwrap();
-        String::from_utf8_lossy(&done.stdout).into_owned()
+        self.pods.log()
     }
 
     /// What `ephemon agent --check` prints in its container, asked for as the documents say.
@@ -125,10 +121,15 @@ impl Installed {
         complaints.map(str::to_owned).collect()
     }
 
-    /// One request to its pod's address.
-    pub(super) fn get(&self, path: &str) -> Option<Response> {
+    /// Where its pod serves, once that has an address.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         let address = self.pod()["status"]["podIP"].as_str()?.parse().ok()?;
-        http::get(SocketAddr::new(address, 9911), path, TEXT).ok()
+        Some(SocketAddr::new(address, PORT))
+    }
+
+    /// One request to its pod.
+    pub(super) fn get(&self, path: &str) -> Option<Response> {
+        http::get(self.address()?, path, TEXT).ok()
     }
 
     /// Scrapes once into the ledger; none if nothing comes.
@@ -152,7 +153,6 @@ impl Drop for Installed {
     fn drop(&mut self) {
         let words = ["delete", "--ignore-not-found", "--wait=true", "--timeout=60s", "-f", "-"];
         drop(self.kubectl.try_with(&words, &self.objects));
-        // It holds the node's lock.
-        self.kubectl.until_no_pod(NAMESPACE, AGENT);
+        self.pods.until_none();
     }
 }

@@ -1,7 +1,6 @@
 //! `kubectl ephemon` in a real cluster: it finds the installed agent, reaches it through the API
 //! server, and shows a job that the hook ran.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
@@ -15,7 +14,7 @@ use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::http;
 use crate::support::parts::{self, alone};
-use crate::support::process::{Running, until};
+use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
 use crate::support::workflow_images::BUSYBOX;
 
@@ -78,9 +77,7 @@ impl Ui {
     fn start(plugin: &Plugin<'_>) -> Self {
         let mut running =
             Running::start(plugin.command(&["ui", "--port", "0"]).stderr(Stdio::piped()));
-        let mut lines = BufReader::new(running.take_stderr()).lines().map_while(Result::ok);
-        let line = lines.next().unwrap_or_default();
-        let (_, address) = line.split_once("http://").expect(&line);
+        let address = said_after("http://", running.take_stderr());
         let address = address.trim_end_matches('/').parse().unwrap();
         Self { _running: running, address }
     }

@@ -4,16 +4,14 @@
 //!
 //! With `EPHEMON_PICTURES=DIR` it writes pictures of the page there.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::agent_pods::{self, AgentPods};
 use super::helm::{self, Helm};
-use super::installed::AGENT;
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
@@ -21,7 +19,7 @@ use crate::support::browser::{self, Browser};
 use crate::support::collector::Wire;
 use crate::support::jaeger::{self, Jaeger};
 use crate::support::parts::{Part, all_there, alone};
-use crate::support::process::{Running, output, until};
+use crate::support::process::{Running, output, said_after, until};
 use crate::support::workflow_images::{BUSYBOX, EPHEMON};
 
 /// The documents call it `ephemon`, as other scenarios do.
@@ -38,6 +36,7 @@ const BUILD: &str = "for part in 1 2 3 4; do echo compiling part $part; \
 struct Person<'a> {
     site: &'a Site,
     helm: Helm,
+    agents: AgentPods,
     scratch: TempDir,
     chart: PathBuf,
 }
@@ -49,7 +48,8 @@ impl<'a> Person<'a> {
         let helm = Helm::of(site.kubectl())?;
         let scratch = tempfile::tempdir().unwrap();
         let chart = helm::packaged(&by_digest(site), scratch.path());
-        Some(Self { site, helm, scratch, chart })
+        let agents = AgentPods::of(site.kubectl(), NAMESPACE);
+        Some(Self { site, helm, agents, scratch, chart })
     }
 
     fn helm(&self, words: &[&str]) -> String {
@@ -65,7 +65,7 @@ impl<'a> Person<'a> {
         let level = "pod-security.kubernetes.io/enforce=privileged";
         self.site.kubectl().run(&["label", "namespace", NAMESPACE, level]);
         self.helm(&["install", "ephemon", self.chart.to_str().unwrap()]);
-        self.until_ready();
+        self.agents.until_ready();
     }
 
     fn upgrade(&self, values: &Value) {
@@ -74,27 +74,21 @@ impl<'a> Person<'a> {
         let chart = self.chart.to_str().unwrap();
         let words = ["upgrade", "ephemon", chart, "--reset-then-reuse-values", "-f"];
         self.helm(&[&words[..], &[file.to_str().unwrap()]].concat());
-        self.until_ready();
-    }
-
-    fn until_ready(&self) {
-        self.kubectl(&["rollout", "status", "daemonset/ephemon", "--timeout=120s"]);
+        self.agents.until_ready();
     }
 
     /// The page of the agent, by a port-forward that ends when dropped.
     fn forward(&self) -> (Running, String) {
         let node = "spec.nodeName=node1";
-        let words = ["get", "pods", "-l", AGENT, "--field-selector", node, "-o", "name"];
+        let words =
+            ["get", "pods", "-l", agent_pods::LABEL, "--field-selector", node, "-o", "name"];
         let pod = self.kubectl(&words);
         let words = ["port-forward", pod.trim(), ":9911", "-n", NAMESPACE];
         let mut command = self.site.kubectl().command(&words);
         let mut forward = Running::start(command.stdout(Stdio::piped()));
-        let mut lines = BufReader::new(forward.take_stdout()).lines().map_while(Result::ok);
-        let line = lines.next().unwrap_or_default();
-        let port = line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:"));
-        // It says a line for each connection.
-        thread::spawn(move || lines.for_each(drop));
-        (forward, format!("http://127.0.0.1:{}/", port.expect(&line)))
+        let said = said_after("127.0.0.1:", forward.take_stdout());
+        let (port, _) = said.split_once(' ').expect(&said);
+        (forward, format!("http://127.0.0.1:{port}/"))
     }
 
     /// Objects of the cluster that the release has made.
@@ -110,7 +104,7 @@ impl<'a> Person<'a> {
 
     fn remove(&self) {
         self.helm(&["uninstall", "ephemon", "--wait"]);
-        self.site.kubectl().until_no_pod(NAMESPACE, AGENT);
+        self.agents.until_none();
         self.site.kubectl().run(&["delete", "namespace", NAMESPACE, "--timeout=90s"]);
     }
 }
@@ -119,7 +113,7 @@ impl Drop for Person<'_> {
     fn drop(&mut self) {
         // What a failure has left.
         self.helm.command(&["uninstall", "ephemon"], NAMESPACE).output().ok();
-        self.site.kubectl().until_no_pod(NAMESPACE, AGENT);
+        self.agents.until_none();
         let namespace = ["delete", "namespace", NAMESPACE, "--wait=false", "--ignore-not-found"];
         self.site.kubectl().command(&namespace).output().ok();
     }

@@ -1,7 +1,7 @@
 //! The commands of `kubectl ephemon` over a real agent, which they reach by its address.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::node::Node;
 use super::sink::Sink;
 use crate::support::agent::Agent;
 use crate::support::http;
-use crate::support::process::{Running, until};
+use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
 
 /// How a command of this agent ends.
@@ -147,10 +147,7 @@ fn one_page_has_the_jobs_of_all_nodes_and_asks_each_of_its_own() {
         command.args(["--agent", &agent.address().to_string()]);
     }
     let mut ui = Running::start(&mut command);
-    let mut lines = BufReader::new(ui.take_stderr()).lines().map_while(Result::ok);
-    let line = lines.next().unwrap();
-    let (said, address) = line.split_once("http://").unwrap();
-    assert_eq!(said, "ephemon: the jobs of 2 nodes: ");
+    let address = said_after("ephemon: the jobs of 2 nodes: http://", ui.take_stderr());
     let address: SocketAddr = address.trim_end_matches('/').parse().unwrap();
     let get = |path: &str| http::get(address, path, "*/*").unwrap();
     let json = |path: &str| {

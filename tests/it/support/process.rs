@@ -1,7 +1,7 @@
 //! Child processes that never outlive a test.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -92,6 +92,23 @@ impl Drop for Running {
         self.child.kill().unwrap_or_default();
         self.child.wait().ok();
     }
+}
+
+/// What a program writes to a pipe after these words, to the end of the line. What follows is read and
+/// dropped: a program whose pipe is full waits.
+///
+/// # Panics
+/// If its output ends without the words.
+pub(crate) fn said_after(words: &str, pipe: impl Read + Send + 'static) -> String {
+    let mut lines = BufReader::new(pipe).lines().map_while(Result::ok);
+    let mut others = Vec::new();
+    let said = lines.by_ref().find_map(|line| {
+        let said = line.split_once(words).map(|(_, said)| said.to_owned());
+        others.push(line);
+        said
+    });
+    thread::spawn(move || lines.for_each(drop));
+    said.unwrap_or_else(|| panic!("{words:?} is not in {others:?}"))
 }
 
 /// Runs a program to its end and returns its standard output.

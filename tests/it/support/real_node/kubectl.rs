@@ -4,13 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::process::{output, until};
-
-const PATIENCE: Duration = Duration::from_mins(2);
+use super::super::process::output;
 
 /// `kubectl` with a configuration.
 #[derive(Debug, Clone)]
@@ -84,14 +81,6 @@ impl Kubectl {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.try_with(&["apply", "-f", "-"], text);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-
-    /// Waits until no pod is there with the label. A deletion of what made it does not wait for it.
-    pub(crate) fn until_no_pod(&self, namespace: &str, label: &str) {
-        let words = ["get", "pods", "-n", namespace, "-l", label, "-o", "name"];
-        // A namespace that is gone has none.
-        let none = || self.command(&words).output().ok()?.stdout.is_empty().then_some(());
-        until(PATIENCE, none).unwrap_or_else(|| eprintln!("pods of {namespace} stay: {label}"));
     }
 
     /// An object, if it is there.
