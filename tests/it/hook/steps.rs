@@ -9,12 +9,11 @@ use tokio::io::AsyncReadExt;
 
 use super::rig::Rig;
 use super::wait_for;
+use crate::support::process::memory;
 
 /// The most memory a process has had, in KiB.
 fn peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+    Some(memory(pid, "VmHWM")? / 1024)
 }
 
 #[tokio::test]

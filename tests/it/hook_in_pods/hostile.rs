@@ -2,8 +2,6 @@
 //! job beside them that notices nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -19,7 +17,7 @@ use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
 use crate::support::full_journal::{JOURNALS, RECORDS};
 use crate::support::parts::alone;
-use crate::support::process::until;
+use crate::support::process::{memory, until};
 use crate::support::workflow_images::BUSYBOX;
 
 /// Steps of the honest job, and lines of each.
@@ -220,7 +218,5 @@ fn assert_alive(site: &Site, agent: &Installed) {
 /// The most memory of the agent's process so far, bytes, by the kernel.
 fn peak(site: &Site, agent: &Installed) -> u64 {
     let id = id_of(&agent.pod()["status"]["containerStatuses"][0]).unwrap();
-    let status = fs::read_to_string(format!("/proc/{}/status", site.host_pid_of(&id))).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    memory(site.host_pid_of(&id), "VmHWM").unwrap()
 }

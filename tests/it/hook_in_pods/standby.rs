@@ -1,7 +1,6 @@
 //! Containers that stand by for container actions, under the real kubelet and the policies as
 //! shipped.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::runner::{Calling, Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::parts::beside_others;
-use crate::support::process::until;
+use crate::support::process::{memory, until};
 use crate::support::real_node::registry::{REGISTRY, SLOWNESS};
 use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
 
@@ -50,11 +49,9 @@ fn actions_take_containers_that_stand_by_and_what_is_left_ends_with_the_job() {
     }
     assert_eq!(names(&site), ["job", "standby", "standby-2", "standby-3"]);
     let id = site.until_status("runner-1", "standby", id_of);
-    let status = fs::read_to_string(format!("/proc/{}/status", site.host_pid_of(&id))).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
-    let kib: u64 = resident.split(' ').next().unwrap().parse().unwrap();
+    let resident = memory(site.host_pid_of(&id), "VmRSS").unwrap();
     // A debug build has more; what is shipped is in deploy/docs/performance.md.
-    assert!(kib < 8 * 1024, "an init that waits has {resident}");
+    assert!(resident < 8 << 20, "an init that waits has {resident} bytes");
 
     // Two at one time: each goes on only when the other is there.
     let meet = |number: usize| {

@@ -1,7 +1,5 @@
 //! Pods whose journals are within every bound of a single one, and far more than there is memory for.
 
-use std::fs;
-
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
@@ -11,7 +9,7 @@ use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::full_journal::{JOURNALS, RECORDS, full_journal};
 use crate::support::parts::alone;
-use crate::support::process::until;
+use crate::support::process::{memory, until};
 
 /// Hostile pods.
 const PODS: usize = 5;
@@ -22,10 +20,7 @@ pub(super) const EXPORT_LIMIT: u64 = ephemon_agent::budget::EXPORT_LIMIT as u64;
 
 /// The highest resident set of the agent so far.
 pub(super) fn peak(agent: &Agent) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a kernel's word");
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    memory(agent.pid(), "VmHWM").expect("the agent runs")
 }
 
 /// What the agent dropped of a signal for a reason.

@@ -1,6 +1,5 @@
 //! A thousand jobs through one agent: all counted, all sent, and it has not grown.
 
-use std::fs;
 use std::time::Instant;
 
 use ephemon_base::clock::now_ns;
@@ -11,7 +10,7 @@ use super::sink::Sink;
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::parts::alone;
-use crate::support::process::until;
+use crate::support::process::{memory, until};
 
 /// Pods at a time.
 const PODS: usize = 50;
@@ -26,10 +25,7 @@ const GROWTH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Memory that is the agent's own.
 fn held(agent: &Agent) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a kernel's word");
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    memory(agent.pid(), "RssAnon").expect("the agent runs")
 }
 
 fn play(pod: &Pod) {

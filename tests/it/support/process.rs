@@ -1,5 +1,6 @@
 //! Child processes that never outlive a test.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -109,6 +110,15 @@ pub(crate) fn said_after(words: &str, pipe: impl Read + Send + 'static) -> Strin
     });
     thread::spawn(move || lines.for_each(drop));
     said.unwrap_or_else(|| panic!("{words:?} is not in {others:?}"))
+}
+
+/// A figure of a process's memory in bytes, by its name in `/proc/PID/status`, while the process is there.
+pub(crate) fn memory(pid: impl Display, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    let (_, figure) = lines.find(|(field, _)| *field == name)?;
+    let kib: u64 = figure.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// Runs a program to its end and returns its standard output.
