@@ -1,7 +1,12 @@
 //! Parses workflow commands in a line of output, with the runner's own grammar (actions/runner,
 //! `ActionCommand.cs`, `ActionCommandManager.cs`), for init and for the agent. Pure, std only.
 
+mod grammar;
+
 use std::fmt;
+
+pub use grammar::may_be_command;
+use grammar::{Parts, Text};
 
 /// The commands that the runner supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,9 +50,7 @@ pub enum Name {
 pub struct Command<'a> {
     /// Its name.
     pub name: Name,
-    dialect: Dialect,
-    properties: &'a [u8],
-    data: &'a [u8],
+    text: Text<'a>,
 }
 
 /// The kind of a line, depending on the lines before it.
@@ -67,27 +70,6 @@ pub struct Commands {
     /// The token that enables commands again, while they are stopped.
     stopped_until: Option<Vec<u8>>,
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    /// `::name key=value,key=value::data` after leading whitespace.
-    Colons,
-    /// `##[name key=value;key=value]data` anywhere in the line.
-    Hashes,
-}
-
-/// The parts of a line, with any name.
-struct Parts<'a> {
-    name: &'a [u8],
-    dialect: Dialect,
-    properties: &'a [u8],
-    data: &'a [u8],
-}
-
-type Escapes = [(&'static [u8], u8)];
-
-/// The escapes of line ends.
-const LINE_ENDS: &Escapes = &[(b"%0D", b'\r'), (b"%0A", b'\n')];
 
 // === impl Name ===
 
@@ -143,32 +125,19 @@ impl Name {
 impl Command<'_> {
     /// The data, unescaped; it may have several lines.
     pub fn data(&self) -> Vec<u8> {
-        unescape(self.data, self.dialect.data_escapes())
+        self.text.data()
     }
 
     /// The values that the data may stand for, if it registers a secret: unescaped, as the runner
     /// reads it; as written, because a shell that runs `echo "::add-mask::$VALUE"` escapes nothing;
     /// and with only line ends unescaped, for a script that escapes nothing else.
     pub fn secrets(&self) -> Vec<Vec<u8>> {
-        let mut secrets = vec![self.data()];
-        if self.data.contains(&b'%') {
-            secrets.push(self.data.to_vec());
-            secrets.push(unescape(self.data, LINE_ENDS));
-            secrets.sort_unstable();
-            secrets.dedup();
-        }
-        secrets
+        self.text.readings()
     }
 
     /// The unescaped value of a property.
     pub fn property(&self, key: &str) -> Option<Vec<u8>> {
-        let mut pairs = self.properties.split(|byte| *byte == self.dialect.separator());
-        let value = pairs.find_map(|pair| {
-            let at = pair.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
-            name.trim_ascii().eq_ignore_ascii_case(key.as_bytes()).then_some(value)
-        })?;
-        Some(unescape(value, self.dialect.property_escapes()))
+        self.text.property(key)
     }
 }
 
@@ -179,41 +148,13 @@ impl fmt::Debug for Command<'_> {
     }
 }
 
-// === impl Dialect ===
-
-impl Dialect {
-    fn separator(self) -> u8 {
-        match self {
-            Self::Colons => b',',
-            Self::Hashes => b';',
-        }
-    }
-
-    fn data_escapes(self) -> &'static Escapes {
-        match self {
-            Self::Colons => &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%25", b'%')],
-            Self::Hashes => &[(b"%3B", b';'), (b"%0D", b'\r'), (b"%0A", b'\n'), (b"%5D", b']')],
-        }
-    }
-
-    fn property_escapes(self) -> &'static Escapes {
-        match self {
-            Self::Colons => {
-                &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%3A", b':'), (b"%2C", b','), (b"%25", b'%')]
-            }
-            Self::Hashes => self.data_escapes(),
-        }
-    }
-}
-
 // === impl Commands ===
 
 impl Commands {
     /// Handles the next line.
     pub fn see<'a>(&mut self, line: &'a [u8]) -> Seen<'a> {
         if let Some(word) = &self.stopped_until {
-            let resumes = |parts: Parts<'_>| parts.name.eq_ignore_ascii_case(word);
-            if colons(line).is_some_and(resumes) || hashes(line).is_some_and(resumes) {
+            if grammar::parts(line).any(|parts| parts.name.eq_ignore_ascii_case(word)) {
                 self.stopped_until = None;
                 return Seen::Resumed;
             }
@@ -251,62 +192,10 @@ impl fmt::Debug for Commands {
 /// Longest token of `stop-commands` in bytes; it is kept for the life of a log.
 const MAX_WORD_BYTES: usize = 256;
 
-/// Whether a line may contain a command; most cannot.
-pub fn may_be_command(line: &[u8]) -> bool {
-    trim_start(line).starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
-}
-
 /// The command in a line, if commands are enabled.
 pub fn parse(line: &[u8]) -> Option<Command<'_>> {
-    [colons(line), hashes(line)].into_iter().flatten().find_map(|parts| {
-        let Parts { name, dialect, properties, data } = parts;
-        Some(Command { name: Name::of(name)?, dialect, properties, data })
-    })
-}
-
-fn colons(line: &[u8]) -> Option<Parts<'_>> {
-    let rest = trim_start(line).strip_prefix(b"::")?;
-    let end = rest.windows(2).position(|pair| pair == b"::")?;
-    Some(parts(rest.get(..end)?, rest.get(end + 2..)?, Dialect::Colons))
-}
-
-/// The runner skips all Unicode whitespace.
-fn trim_start(line: &[u8]) -> &[u8] {
-    match line.first() {
-        Some(b' ' | b'\t'..=b'\r' | 0x80..) => {
-            let text = line.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-            line.get(text.len() - text.trim_start().len()..).unwrap_or_default()
-        }
-        _ => line,
-    }
-}
-
-fn hashes(line: &[u8]) -> Option<Parts<'_>> {
-    let at = line.windows(3).position(|window| window == b"##[")?;
-    let rest = line.get(at + 3..)?;
-    let end = rest.iter().position(|byte| *byte == b']')?;
-    Some(parts(rest.get(..end)?, rest.get(end + 1..)?, Dialect::Hashes))
-}
-
-fn parts<'a>(head: &'a [u8], data: &'a [u8], dialect: Dialect) -> Parts<'a> {
-    let end = head.iter().position(|byte| *byte == b' ').unwrap_or(head.len());
-    let (name, properties) = head.split_at_checked(end).unwrap_or((head, &[]));
-    Parts { name, dialect, properties: properties.trim_ascii(), data }
-}
-
-fn unescape(data: &[u8], escapes: &Escapes) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len());
-    let mut rest = data;
-    while let Some((first, tail)) = rest.split_first() {
-        let known = escapes.iter().find(|(from, _)| *first == b'%' && rest.starts_with(from));
-        let (byte, tail) = match known {
-            Some((from, to)) => (*to, rest.get(from.len()..).unwrap_or_default()),
-            None => (*first, tail),
-        };
-        out.push(byte);
-        rest = tail;
-    }
-    out
+    grammar::parts(line)
+        .find_map(|Parts { name, text }| Some(Command { name: Name::of(name)?, text }))
 }
 
 #[cfg(test)]
