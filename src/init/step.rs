@@ -2,12 +2,14 @@
 //! container's log, the hook's signals to its process group, and its exit status and usage to the
 //! journal.
 
+mod ending;
+mod left_open;
+
 use std::{
     io::{ErrorKind, Read},
     os::fd::AsFd,
     process::Stdio,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -32,13 +34,8 @@ use super::{
     supervisor::{RunningStep, Supervisor},
     tee::{Stream, Tee},
 };
+use ending::Ending;
 
-/// After the main process has ended, its output is complete if nothing arrived for this long, even
-/// if a remaining process holds it open. What the main process wrote is in the pipe and is always
-/// read.
-const QUIET_TIMEOUT: Duration = Duration::from_millis(200);
-/// The same limit if output keeps arriving.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between SIGTERM and SIGKILL after the hook has disconnected.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit for the processes of a group to disappear after SIGKILL: one may wait for a disk.
@@ -55,12 +52,8 @@ struct Running<'a> {
     /// The output is the job's own. What the hook asks of the container itself is not for its log.
     is_logged: bool,
     client: Option<&'a mut Connection>,
-    kill_at: Option<Instant>,
     cancelled: bool,
-    /// Since when nothing was read, although it was possible.
-    quiet_since: Instant,
-    /// The pipes were read after the process ended, and were empty.
-    drained: bool,
+    ending: Ending,
     buffer: Vec<u8>,
 }
 
@@ -108,10 +101,8 @@ pub(super) fn run<'a>(
         tee: Tee::new(supervisor.masks.clone()),
         is_logged: run.kind != StepKind::Internal,
         client,
-        kill_at: None,
         cancelled: false,
-        quiet_since: Instant::now(),
-        drained: false,
+        ending: Ending::new(Instant::now()),
         buffer: vec![0; READ_BYTES],
     };
     if orphan {
@@ -139,7 +130,7 @@ pub(super) fn run<'a>(
     });
     if left_open {
         let Running { process, tee, .. } = running;
-        keep_open(supervisor, process, tee);
+        left_open::keep(supervisor, process, tee);
     }
     Ok((exit, begun))
 }
@@ -159,7 +150,8 @@ impl Running<'_> {
                 self.finish(left_open);
                 return (outcome, left_open);
             }
-            let patience = self.patience(outcome.as_ref());
+            let ended = outcome.as_ref().map(|outcome| outcome.at);
+            let patience = self.ending.patience(ended, Instant::now());
             let reading = !self.client.as_ref().is_some_and(|client| client.is_full());
             let read = |fd| reading.then_some((fd, PollFlags::IN));
             let ready = poll::wait(
@@ -183,12 +175,11 @@ impl Running<'_> {
                 self.read(Stream::Err);
             }
             if !reading {
-                self.quiet_since = Instant::now();
+                self.ending.not_quiet(Instant::now());
             } else if outcome.is_some() && !is_ready(0) && !is_ready(1) {
-                self.drained = true;
+                self.ending.drained();
             }
-            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
-                self.kill_at = None;
+            if self.ending.kills(Instant::now()) {
                 self.process.signal(Signal::KILL);
             }
         }
@@ -200,29 +191,8 @@ impl Running<'_> {
         if self.process.stdout.is_none() && self.process.stderr.is_none() {
             return Some(false);
         }
-        // The other processes of a cancelled step can write until SIGKILL.
-        if self.kill_at.is_some() {
-            return None;
-        }
-        let now = Instant::now();
-        let quiet =
-            now.saturating_duration_since(self.quiet_since.max(outcome.at)) >= QUIET_TIMEOUT;
-        let blocked = self.client.as_ref().is_some_and(|client| client.is_full());
-        let long = now.saturating_duration_since(outcome.at) >= LINGER_TIMEOUT && !blocked;
-        ((quiet && self.drained) || long).then_some(true)
-    }
-
-    fn patience(&self, outcome: Option<&Outcome>) -> Option<Duration> {
-        let over = outcome.map(|outcome| {
-            (self.quiet_since.max(outcome.at) + QUIET_TIMEOUT).min(outcome.at + LINGER_TIMEOUT)
-        });
-        let until = match (self.kill_at, over) {
-            (Some(kill), _) => Some(kill),
-            (None, over) => over,
-        };
-        until.map(|until| {
-            until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-        })
+        let is_blocked = self.client.as_ref().is_some_and(|client| client.is_full());
+        self.ending.is_complete(outcome.at, is_blocked, Instant::now()).then_some(true)
     }
 
     /// Handles the rest of the output and of the step's group.
@@ -259,7 +229,7 @@ impl Running<'_> {
         };
         match read {
             Ok(count) if count > 0 => {
-                self.quiet_since = Instant::now();
+                self.ending.not_quiet(Instant::now());
                 let bytes = self.buffer.get(..count).unwrap_or_default();
                 self.supervisor.others.learn_again(&self.supervisor.masks);
                 let shown = self.tee.feed(stream, bytes);
@@ -311,7 +281,7 @@ impl Running<'_> {
         self.process.signal(signal_of(asked.signal));
         if asked.signal != contract::Signal::Kill {
             let millis = asked.kill_after_ms.unwrap_or(DEFAULT_ESCALATION_MS);
-            self.kill_after(Duration::from_millis(millis.into()));
+            self.ending.kill_after(Duration::from_millis(millis.into()), Instant::now());
         }
     }
 
@@ -319,68 +289,7 @@ impl Running<'_> {
         self.client = None;
         self.cancelled = true;
         self.process.signal(Signal::TERM);
-        self.kill_after(ORPHAN_TIMEOUT);
-    }
-
-    fn kill_after(&mut self, patience: Duration) {
-        let at = Instant::now() + patience;
-        self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
-    }
-}
-
-/// Keeps reading the output of processes that a step left behind, because a daemon must not be
-/// killed by writing. The output goes to the container's log.
-fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
-    let Some(slot) = supervisor.leave_behind() else { return };
-    let supervisor = Arc::clone(supervisor);
-    let started = thread::Builder::new()
-        .name("left".to_owned())
-        .stack_size(super::STACK_BYTES)
-        .spawn(move || {
-            let Process { mut stdout, mut stderr, .. } = process;
-            let mut buffer = vec![0; 4096];
-            while stdout.is_some() || stderr.is_some() {
-                let ready = poll::wait(
-                    &[
-                        stdout.as_ref().map(|out| (out.as_fd(), PollFlags::IN)),
-                        stderr.as_ref().map(|err| (err.as_fd(), PollFlags::IN)),
-                    ],
-                    None,
-                );
-                let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
-                supervisor.others.learn_again(&supervisor.masks);
-                let log = &supervisor.log;
-                if is_ready(0) {
-                    pass_on(&mut stdout, Stream::Out, &mut buffer, &mut tee, log);
-                }
-                if is_ready(1) {
-                    pass_on(&mut stderr, Stream::Err, &mut buffer, &mut tee, log);
-                }
-            }
-            drop(slot);
-        });
-    // Without a thread the pipe closes, and the daemon gets SIGPIPE when it writes.
-    drop(started);
-}
-
-fn pass_on<R: Read>(
-    pipe: &mut Option<R>,
-    stream: Stream,
-    buffer: &mut [u8],
-    tee: &mut Tee,
-    log: &super::container_log::ContainerLog,
-) {
-    let read = pipe.as_mut().map(|pipe| pipe.read(buffer));
-    match read {
-        Some(Ok(count)) if count > 0 => {
-            log.write(stream, tee.feed(stream, buffer.get(..count).unwrap_or_default()));
-        }
-        Some(Err(error))
-            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-        _ => {
-            log.write(stream, tee.finish(stream));
-            *pipe = None;
-        }
+        self.ending.kill_after(ORPHAN_TIMEOUT, Instant::now());
     }
 }
 
