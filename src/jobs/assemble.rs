@@ -89,7 +89,7 @@ impl JobEvidence {
             runner_start: self.runner_start(window.start.ns),
             totals,
             is_part: self.purpose.is_some(),
-            left_out: self.left_out,
+            left_out: self.left_out(),
         })
     }
 

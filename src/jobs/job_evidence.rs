@@ -3,8 +3,7 @@
 //! Every piece has a place of its own (a container's id, a record's file and offset), and two words
 //! about one thing are weighed by an order that does not know who came first.
 //!
-//! What is held has a bound in bytes. Records of journals are the job's own word: at the bound the
-//! journal that has most loses its last ones, so that a flood in one leaves the others as they are.
+//! What is held has a bound in bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,17 +16,14 @@ use ephemon_model::{ContainerId, JobEnv, PodRef, PodUid, PrePull};
 
 use super::evidence::{Evidence, Heard, Place, Sighted, weight};
 use super::job::LogCount;
+use super::records::{MAX_RECORD_BYTES, Records};
 use super::runner::Said;
 use super::step_log::{StepLog, Taken};
 
-/// Most records of journals held of one pod, however small they are.
-pub const MAX_RECORDS: usize = 4096;
 /// Most containers held of one pod, and most entries of its spec.
 pub const MAX_CONTAINERS: usize = 1024;
 /// Most of them that are nested, of which a job makes as many as it likes.
 const MAX_NESTED: usize = 256;
-/// Most memory of one pod's records, and of what the runner's log says of steps, bytes: some 900 steps.
-pub const MAX_RECORD_BYTES: usize = 3 * 512 * 1024;
 /// Most memory of one pod's containers and spec, bytes.
 pub const MAX_FACT_BYTES: usize = 768 * 1024;
 
@@ -37,8 +33,8 @@ pub struct JobEvidence {
     pub(super) pod: Arc<PodRef>,
     pub(super) spec: BTreeMap<Arc<str>, SpecEntry>,
     pub(super) containers: HashMap<ContainerId, Sighted>,
-    /// By file and place: the order in which they were written.
-    pub(super) journal: BTreeMap<(Arc<str>, u64), (u64, Record)>,
+    /// What hook and init have written.
+    pub(super) records: Records,
     pub(super) logs: BTreeMap<Arc<str>, LogCount>,
     /// Images that the agent had pulled, by containers.
     pub(super) pre_pulled: BTreeMap<Arc<str>, PrePull>,
@@ -56,10 +52,8 @@ pub struct JobEvidence {
     pub(super) members: BTreeMap<PodUid, Self>,
     /// The hook has said that its last call is over.
     pub(super) cleaned: bool,
-    pub(super) left_out: u64,
-    /// Memory of each journal's records.
-    files: BTreeMap<Arc<str>, usize>,
-    record_bytes: usize,
+    /// Other pieces than records that found no room.
+    left_out: u64,
     fact_bytes: usize,
     /// No container and no entry of the spec is taken that is not there already.
     closed: bool,
@@ -76,7 +70,7 @@ impl JobEvidence {
             pod,
             spec: BTreeMap::new(),
             containers: HashMap::new(),
-            journal: BTreeMap::new(),
+            records: Records::default(),
             logs: BTreeMap::new(),
             pre_pulled: BTreeMap::new(),
             step_log: StepLog::default(),
@@ -88,8 +82,6 @@ impl JobEvidence {
             members: BTreeMap::new(),
             cleaned: false,
             left_out: 0,
-            files: BTreeMap::new(),
-            record_bytes: 0,
             fact_bytes: 0,
             closed: false,
             closed_to_nested: false,
@@ -107,7 +99,7 @@ impl JobEvidence {
             Evidence::PrePulled(pull) => self.pre_pulled(pull),
             Evidence::Member { pod, purpose, piece } => self.member(pod, purpose, *piece),
             Evidence::Step(line) => {
-                let room = MAX_RECORD_BYTES.saturating_sub(self.record_bytes);
+                let room = MAX_RECORD_BYTES.saturating_sub(self.records.bytes());
                 let taken = self.step_log.take(line, room);
                 self.left_out += u64::from(taken == Taken::LeftOut);
                 taken == Taken::News
@@ -140,19 +132,19 @@ impl JobEvidence {
 
     /// Memory of the records of journals among it, and of what the runner's log says of steps.
     pub(super) fn record_bytes(&self) -> usize {
-        self.record_bytes.saturating_add(self.step_log.bytes())
+        self.records.bytes().saturating_add(self.step_log.bytes())
     }
 
     /// Pieces that found no room so far.
     pub fn left_out(&self) -> u64 {
-        self.left_out
+        self.left_out.saturating_add(self.records.left_out())
     }
 
     /// Gives up about so many bytes: records first, then what the spec lists last. Nothing new of the
     /// latter is taken from then on.
     pub fn shed(&mut self, bytes: usize) {
         let until = self.bytes().saturating_sub(bytes);
-        while self.bytes() > until && self.shed_record() {}
+        while self.bytes() > until && self.records.shed() {}
         while self.bytes() > until && self.shed_member() {}
         while self.bytes() > until && self.step_log.shed() {
             self.left_out += 1;
@@ -173,31 +165,12 @@ impl JobEvidence {
         }
     }
 
-    /// The last record of the journal that has most of them, by bytes.
-    fn shed_record(&mut self) -> bool {
-        let largest = self.files.iter().max_by_key(|(_, bytes)| **bytes);
-        let Some(file) = largest.map(|(file, _)| Arc::clone(file)) else { return false };
-        let range = (Arc::clone(&file), 0)..=(Arc::clone(&file), u64::MAX);
-        let last = self.journal.range(range).next_back().map(|(key, _)| key.clone());
-        let record = last.and_then(|key| self.journal.remove(&key));
-        let freed = record.map_or(0, |(_, record)| weight::record(&record));
-        self.record_bytes = self.record_bytes.saturating_sub(freed);
-        let left = self.files.get_mut(&file).map_or(0, |bytes| {
-            *bytes = bytes.saturating_sub(freed);
-            *bytes
-        });
-        if left == 0 {
-            self.files.remove(&file);
-        }
-        self.left_out += 1;
-        true
-    }
-
     /// Places of all that is to outlive the agent.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let spec = self.spec.keys().cloned().map(Place::Spec);
         let over = self.containers.values().filter(|one| one.is_over());
-        let journal = self.journal.keys().map(|(file, at)| Place::Journal(Arc::clone(file), *at));
+        let records = self.records.places();
+        let journal = records.map(|(file, at)| Place::Journal(Arc::clone(file), at));
         let others = [
             self.running.as_ref().map(|_| Place::Running),
             self.completed.as_ref().map(|_| Place::Completed),
@@ -217,10 +190,7 @@ impl JobEvidence {
         Some(match place {
             Place::Spec(name) => Evidence::Spec(self.spec.get(name)?.clone()),
             Place::Container(id) => Evidence::Container(Box::new(self.containers.get(id)?.clone())),
-            Place::Journal(file, at) => {
-                let (heard_ns, record) = self.journal.get(&(Arc::clone(file), *at))?.clone();
-                Evidence::Journal(Heard { file: Arc::clone(file), at: *at, heard_ns, record })
-            }
+            Place::Journal(file, at) => Evidence::Journal(self.records.get(file, *at)?),
             Place::PrePulled(name) => Evidence::PrePulled(self.pre_pulled.get(name)?.clone()),
             Place::Step(at_ns, number) => Evidence::Step(self.step_log.line((*at_ns, *number))?),
             Place::Running => {
@@ -343,37 +313,21 @@ impl JobEvidence {
     }
 
     fn heard(&mut self, heard: Heard) -> bool {
-        let Heard { file, at, heard_ns, record } = heard;
-        let key = (file, at);
-        if let Some((known_ns, _)) = self.journal.get_mut(&key) {
-            *known_ns = heard_ns.min(*known_ns);
+        if self.records.knows(&heard) {
             return false;
         }
-        let bytes = weight::record(&record);
         // The runner's log has what room the journals leave.
-        let told = self.record_bytes.saturating_add(bytes).min(MAX_RECORD_BYTES);
+        let bytes = weight::record(&heard.record);
+        let told = self.records.bytes().saturating_add(bytes).min(MAX_RECORD_BYTES);
         while told.saturating_add(self.step_log.bytes()) > MAX_RECORD_BYTES && self.step_log.shed()
         {
             self.left_out += 1;
         }
-        while self.journal.len() >= MAX_RECORDS
-            || self.record_bytes.saturating_add(bytes) > MAX_RECORD_BYTES
-        {
-            let own = self.files.get(&key.0).copied().unwrap_or_default();
-            let largest = self.files.values().copied().max().unwrap_or_default();
-            if largest <= own.saturating_add(bytes) {
-                self.left_out += 1;
-                return false;
-            }
-            self.shed_record();
-        }
-        self.cleaned |=
-            &*key.0 == HOOK && matches!(record, Record::HookPhase { phase: Phase::CleanupJob, .. });
-        self.record_bytes = self.record_bytes.saturating_add(bytes);
-        let of_file = self.files.entry(Arc::clone(&key.0)).or_default();
-        *of_file = of_file.saturating_add(bytes);
-        self.journal.insert(key, (heard_ns, record));
-        true
+        let cleans = &*heard.file == HOOK
+            && matches!(heard.record, Record::HookPhase { phase: Phase::CleanupJob, .. });
+        let is_taken = self.records.take(heard);
+        self.cleaned |= is_taken && cleans;
+        is_taken
     }
 
     fn runner(&mut self, at_ns: u64, said: Said) -> bool {

@@ -1,7 +1,5 @@
 //! Whether a pod is a runner's, and which of its containers are no part of a job. Pure.
 
-use std::sync::Arc;
-
 use ephemon_discovery::inventory::{RUNNER_CONTAINER, SpecEntry};
 use ephemon_journal::HOOK;
 use ephemon_model::ContainerType;
@@ -19,7 +17,7 @@ impl JobEvidence {
             return false;
         }
         let told = self.running.is_some() || self.completed.is_some();
-        told || self.has_runners_container() || self.has_hooks_spec() || self.has_journal(HOOK)
+        told || self.has_runners_container() || self.has_hooks_spec() || self.records.has_file(HOOK)
     }
 
     /// Whether the spec or the node has the runner's own container.
@@ -55,11 +53,6 @@ impl JobEvidence {
             startup_ns: runner_ns.saturating_sub(pod_ns),
             idle_ns: job_ns.saturating_sub(runner_ns),
         })
-    }
-
-    fn has_journal(&self, file: &str) -> bool {
-        let from = (Arc::from(file), 0);
-        self.journal.range(from..).next().is_some_and(|((of, _), _)| &**of == file)
     }
 }
 

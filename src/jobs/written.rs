@@ -94,8 +94,8 @@ impl Written {
     pub(super) fn of(job_evidence: &JobEvidence) -> Self {
         let mut written = Self { floor_ns: job_evidence.first_ns(), ..Self::default() };
         let mut files: BTreeMap<&Arc<str>, Vec<(u64, &Record)>> = BTreeMap::new();
-        for ((file, _), (heard_ns, record)) in &job_evidence.journal {
-            files.entry(file).or_default().push((*heard_ns, record));
+        for (file, heard_ns, record) in job_evidence.records.iter() {
+            files.entry(file).or_default().push((heard_ns, record));
         }
         for (file, records) in files {
             if &**file == HOOK {

@@ -8,10 +8,10 @@ use ephemon_journal::Entry;
 use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
 use crate::assembler::MAX_EVIDENCE_BYTES;
-use crate::job_evidence::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
 use crate::story::{Story, pod, s};
 use crate::{
-    Assembler, Evidence, Heard, JobEvidence, MAX_RECORDS, Memory, Options, PodSnapshot, Sighted,
+    Assembler, Evidence, Heard, JobEvidence, MAX_FACT_BYTES, MAX_RECORD_BYTES, MAX_RECORDS, Memory,
+    Options, PodSnapshot, Sighted,
 };
 
 /// As large as one can be once it was read.
