@@ -6,7 +6,6 @@ mod flood;
 mod kills;
 mod kubectl;
 mod many;
-mod node;
 mod page;
 mod points;
 mod runner_steps;

@@ -3,9 +3,10 @@
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{CgroupDelta, End, Phase, Record};
+use ephemon_journal::HOOK;
 
 use crate::support::agent::Agent;
-use crate::support::job_pod::{Call, HOOK, JOB, JobPod};
+use crate::support::job_pod::{Call, JOB, JobPod};
 
 /// The job's name as people see it.
 pub(super) const DISPLAY_NAME: &str = "Build and test";
@@ -97,7 +98,7 @@ fn killed(pod: &mut JobPod, agent: &Agent) -> Vec<Expected> {
 fn launched(pod: &JobPod, container: &str) {
     let (container, image) = (container.to_owned(), format!("localhost/{container}:1"));
     let record = Record::HookLaunched { at_ns: now_ns(), container, image, running_at_ns: None };
-    pod.write(HOOK, &record);
+    pod.record(HOOK, &record);
 }
 
 /// Ends a call; its span.

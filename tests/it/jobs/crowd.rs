@@ -4,11 +4,11 @@ use std::fs;
 
 use super::PATIENCE;
 use super::flood::{EXPORT_LIMIT, peak, written};
-use super::node::{Node, Pod};
 use super::sink::Sink;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::parts::alone;
 use crate::support::process::until;
+use crate::support::site::{Pod, Site};
 
 /// Pods, and logs of each: more of a pod than are read of one at a time, and of all than are read of
 /// a node.
@@ -33,32 +33,32 @@ fn until_delivered(agent: &Agent, lines: u64) {
 #[test]
 fn ten_thousand_logs_cost_neither_the_agent_nor_another_pods_log_anything() {
     let _alone = alone();
-    let (node, sink) = (Node::new(), Sink::start());
-    let crowd: Vec<Pod> = (1..=PODS).map(|number| node.pod(number)).collect();
+    let (site, sink) = (Site::new(), Sink::start());
+    let crowd: Vec<Pod> = (1..=PODS).map(|number| site.runner(number)).collect();
     for pod in &crowd {
         for container in 0..LOGS {
-            pod.log(&format!("c{container}"), written("a line", true).as_bytes());
+            pod.write_log(&format!("c{container}"), written("a line", true).as_bytes());
         }
     }
-    let agent = node.agent_with_logs(&sink, &[]);
+    let agent = sink.agent_with_logs(&site, &[]);
     // They are there first, and all places are taken.
     let full = || agent.log().contains("more logs than can be followed at once").then_some(());
     until(PATIENCE, full).unwrap_or_else(|| panic!("{}", agent.log()));
-    let honest = node.pod(0);
+    let honest = site.runner(0);
     honest.start("job");
-    let say = |text: &str| honest.log("job", written(text, true).as_bytes());
+    let say = |text: &str| honest.write_log("job", written(text, true).as_bytes());
     ["one", "two", "three"].into_iter().for_each(say);
     until_delivered(&agent, 3);
     let first = peak(&agent);
     agent.stop();
 
-    let jobs = node.root().join("var/lib/ephemon/jobs");
+    let jobs = site.root().join("var/lib/ephemon/jobs");
     fs::create_dir_all(&jobs).unwrap();
     for number in 0..10_000 {
         let name = format!("1e269fa4-f505-4963-9096-{number:012x}.jsonl");
         fs::write(jobs.join(name), "what is no evidence of anything\n".repeat(8)).unwrap();
     }
-    let agent = node.agent_with_logs(&sink, &[]);
+    let agent = sink.agent_with_logs(&site, &[]);
     ["four", "five"].into_iter().for_each(say);
     until_delivered(&agent, 5);
     let second = peak(&agent);

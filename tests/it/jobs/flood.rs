@@ -3,13 +3,13 @@
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
-use super::node::{Node, Pod};
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::full_journal::{JOURNALS, RECORDS, full_journal};
 use crate::support::parts::alone;
 use crate::support::process::{memory, until};
+use crate::support::site::{Pod, Site};
 
 /// Hostile pods.
 const PODS: usize = 5;
@@ -49,11 +49,11 @@ pub(super) fn written(text: &str, whole: bool) -> String {
 const ENDLESS: (usize, usize, usize) = (9, 64, 128 * 1024);
 
 /// A pod whose job has filled its journals: all of them but `job` are of containers that never were.
-fn hostile(node: &Node, number: usize) -> Pod {
-    let pod = node.pod(number);
+fn hostile(site: &Site, number: usize) -> Pod {
+    let pod = site.runner(number);
     let full = full_journal(now_ns());
     for journal in 0..JOURNALS {
-        pod.write(&format!("c{journal}"), &full);
+        pod.write_journal(&format!("c{journal}"), &full);
     }
     pod.start("job");
     pod.init_started("job");
@@ -63,10 +63,10 @@ fn hostile(node: &Node, number: usize) -> Pod {
 #[test]
 fn five_pods_with_full_journals_cost_neither_the_agent_nor_another_pods_job_anything() {
     let _alone = alone();
-    let (node, sink) = (Node::new(), Sink::start());
-    let pods: Vec<Pod> = (1..=PODS).map(|number| hostile(&node, number)).collect();
-    let agent = node.agent(&sink);
-    let honest = node.pod(0);
+    let (site, sink) = (Site::new(), Sink::start());
+    let pods: Vec<Pod> = (1..=PODS).map(|number| hostile(&site, number)).collect();
+    let agent = sink.agent(&site, &[]);
+    let honest = site.runner(0);
     honest.start("job");
     honest.init_started("job");
     honest.launched("job");
@@ -110,14 +110,14 @@ fn five_pods_with_full_journals_cost_neither_the_agent_nor_another_pods_job_anyt
 #[test]
 fn all_pools_filled_at_once_stay_within_the_limit_and_say_what_was_dropped() {
     let _alone = alone();
-    let (node, sink) = (Node::new(), Sink::start());
-    let pods: Vec<Pod> = (1..=PODS).map(|number| hostile(&node, number)).collect();
+    let (site, sink) = (Site::new(), Sink::start());
+    let pods: Vec<Pod> = (1..=PODS).map(|number| hostile(&site, number)).collect();
     let (endless, containers, bytes) = ENDLESS;
     let piece = written(&"x".repeat(16 * 1024), false).repeat(bytes / 16 / 1024);
     for number in 100..100 + endless {
-        let pod = node.pod(number);
+        let pod = site.runner(number);
         for container in 0..containers {
-            pod.log(&format!("c{container}"), piece.as_bytes());
+            pod.write_log(&format!("c{container}"), piece.as_bytes());
         }
     }
     // One value of 256 KiB, as many as there is room for, and more of three bytes than are kept.
@@ -126,17 +126,17 @@ fn all_pools_filled_at_once_stay_within_the_limit_and_say_what_was_dropped() {
             let value = format!("{number}-{value}-").repeat(4096 / 8);
             written(&format!("::add-mask::{value}"), true)
         });
-        node.pod(number).log("job", told.collect::<String>().as_bytes());
+        site.runner(number).write_log("job", told.collect::<String>().as_bytes());
     }
     let huge = written(&format!("::add-mask::{}", "y".repeat(256 * 1024)), true);
-    node.pod(208).log("job", huge.as_bytes());
+    site.runner(208).write_log("job", huge.as_bytes());
     let short = |value: u32| written(&format!("::add-mask::{value:03x}"), true);
     let short: String = (0..65_000).map(|value| short(value % 4096)).collect();
-    let brief = node.pod(209);
-    brief.log("job", short.as_bytes());
-    brief.log("job", written("withheld", true).as_bytes());
-    let agent = node.agent_with_logs(&sink, &[]);
-    let honest = node.pod(0);
+    let brief = site.runner(209);
+    brief.write_log("job", short.as_bytes());
+    brief.write_log("job", written("withheld", true).as_bytes());
+    let agent = sink.agent_with_logs(&site, &[]);
+    let honest = site.runner(0);
     honest.start("job");
     honest.init_started("job");
     honest.called(Phase::PrepareJob, None, now_ns(), 0);

@@ -6,13 +6,14 @@ use std::thread;
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
+use ephemon_journal::HOOK;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::node::{CPU_SECONDS, Node, Pod};
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, OPEN_METRICS};
 use crate::support::process::until;
+use crate::support::site::{CPU_SECONDS, Pod, Site, call};
 
 /// What happens, in order.
 const STAGES: [&str; 11] = [
@@ -46,9 +47,8 @@ struct Kill {
     mode: &'static str,
 }
 
-/// A job that is played on a node.
+/// A job that is played in a pod.
 struct Play<'a> {
-    node: &'a Node,
     pod: &'a Pod,
     since_ns: u64,
     /// Records in the journals so far.
@@ -120,15 +120,14 @@ impl Play<'_> {
     /// Waits until the agent knows what was played, as what it keeps on disk tells.
     fn taken(&self, stage: usize, agent: &Agent) {
         let known = || {
-            let kept = self.node.kept(self.pod);
+            let kept = self.pod.kept();
             let records = kept.matches("{\"journal\":").count() >= self.records;
             let over = stage < CONTAINER_OVER || quality(&kept).is_some();
             let gone = stage <= CLEANED || kept.contains("{\"gone\":");
             (records && over && gone).then_some(())
         };
-        until(PATIENCE, known).unwrap_or_else(|| {
-            panic!("{}: {}\n{}", STAGES[stage], self.node.kept(self.pod), agent.log())
-        });
+        until(PATIENCE, known)
+            .unwrap_or_else(|| panic!("{}: {}\n{}", STAGES[stage], self.pod.kept(), agent.log()));
     }
 }
 
@@ -140,10 +139,10 @@ fn quality(kept: &str) -> Option<&str> {
 }
 
 fn run(kill: Kill) {
-    let (node, sink) = (Node::new(), Sink::start());
-    let pod = node.pod(1);
-    let mut play = Play { node: &node, pod: &pod, since_ns: 0, records: 0 };
-    let start = || node.agent_with(&sink, &["--trace-mode", kill.mode]);
+    let (site, sink) = (Site::new(), Sink::start());
+    let pod = site.runner(1);
+    let mut play = Play { pod: &pod, since_ns: 0, records: 0 };
+    let start = || sink.agent(&site, &["--trace-mode", kill.mode]);
     let mut agent = start();
     let mut kept = String::new();
     for stage in 0..STAGES.len() {
@@ -159,7 +158,7 @@ fn run(kill: Kill) {
         if stage == CLEANED {
             // What neither an agent nor a file has seen, nobody can know.
             play.taken(0, &agent);
-            kept = node.kept(&pod);
+            kept = pod.kept();
         }
     }
     until_counted(&agent, "ephemon_job_completed_total", 1);
@@ -170,7 +169,7 @@ fn run(kill: Kill) {
 
     // A job that comes later shows that nothing more comes of this one.
     let agent = start();
-    let later = node.pod(2);
+    let later = site.runner(2);
     later.start("job");
     later.init_started("job");
     until_counted(&agent, "ephemon_job_started_total", 2);
@@ -180,7 +179,7 @@ fn run(kill: Kill) {
     until(PATIENCE, || (sink.traces() >= 2).then_some(())).expect("the later trace");
     agent.stop();
     check(&sink, kill, exemplar.expect("its end"), quality(&kept));
-    assert!(node.kept(&pod).is_empty(), "{kill:?}: what is sent is kept no longer");
+    assert!(pod.kept().is_empty(), "{kill:?}: what is sent is kept no longer");
 }
 
 fn check(sink: &Sink, kill: Kill, trace_id: &str, quality: Option<&str>) {
@@ -259,9 +258,9 @@ fn an_agent_killed_at_any_stage_of_a_job_sends_one_whole_trace_and_counts_once()
 
 #[test]
 fn jobs_whose_hook_was_killed_have_traces_with_the_results_that_are_known() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent(&sink);
-    let pods: Vec<Pod> = (1..=4).map(|number| node.pod(number)).collect();
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent(&site, &[]);
+    let pods: Vec<Pod> = (1..=4).map(|number| site.runner(number)).collect();
     for pod in &pods {
         pod.start("job");
         pod.init_started("job");
@@ -269,12 +268,12 @@ fn jobs_whose_hook_was_killed_have_traces_with_the_results_that_are_known() {
     let [in_prepare, silent, lost, torn] = &pods[..] else { panic!("four pods") };
     let half = |pod: &Pod, record: &ephemon_contract::Record| {
         let line = record.to_line().unwrap();
-        pod.write("_hook", &line[..line.len() / 2]);
+        pod.write_journal(HOOK, &line[..line.len() / 2]);
     };
     let mut records = [0; 4];
     // A call that is killed leaves nothing, or half a record; the next begins a line of its own.
-    half(in_prepare, &super::node::call(Phase::PrepareJob, None, now_ns(), 0));
-    in_prepare.write("_hook", b"\n");
+    half(in_prepare, &call(Phase::PrepareJob, None, now_ns(), 0));
+    in_prepare.write_journal(HOOK, b"\n");
     in_prepare.called(Phase::CleanupJob, None, now_ns(), 0);
     records[0] = 2;
     for pod in [silent, lost, torn] {
@@ -285,15 +284,13 @@ fn jobs_whose_hook_was_killed_have_traces_with_the_results_that_are_known() {
     silent.called(Phase::CleanupJob, None, now_ns(), 0);
     (records[1], records[2]) = (5, 3);
     torn.step_ended("job", 1, 0);
-    half(torn, &super::node::call(Phase::RunScriptStep, Some("__run"), now_ns(), 0));
-    torn.write("_hook", b"\n");
+    half(torn, &call(Phase::RunScriptStep, Some("__run"), now_ns(), 0));
+    torn.write_journal(HOOK, b"\n");
     torn.called(Phase::CleanupJob, None, now_ns(), 0);
     records[3] = 5;
     for (pod, records) in pods.iter().zip(records) {
-        until(PATIENCE, || {
-            (node.kept(pod).matches("{\"journal\":").count() >= records).then_some(())
-        })
-        .unwrap_or_else(|| panic!("{}\n{}", node.kept(pod), agent.log()));
+        until(PATIENCE, || (pod.kept().matches("{\"journal\":").count() >= records).then_some(()))
+            .unwrap_or_else(|| panic!("{}\n{}", pod.kept(), agent.log()));
         pod.end("job");
         pod.delete();
     }

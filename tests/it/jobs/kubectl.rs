@@ -12,12 +12,12 @@ use ephemon_contract::{Phase, StepKind};
 use serde_json::Value;
 
 use super::PATIENCE;
-use super::node::Node;
 use super::sink::Sink;
 use crate::support::agent::Agent;
 use crate::support::http;
 use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
+use crate::support::site::Site;
 
 /// How a command of this agent ends.
 fn run(agent: &Agent, words: &[&str]) -> Output {
@@ -47,17 +47,17 @@ fn failed(done: &Output) -> String {
 
 #[test]
 fn a_job_is_listed_shown_and_looked_into_while_it_runs_and_after_its_end() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent_with_logs(&sink, &["--page", "logs"]);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent_with_logs(&site, &["--page", "logs"]);
     assert_eq!(printed(&agent, &["jobs"]), "No job has run within the last hour.\n");
     assert_eq!(printed(&agent, &["top"]), "No job is under way.\n");
-    let pod = node.pod(1);
+    let pod = site.runner(1);
     pod.start("job");
     pod.init_started("job");
     pod.launched("job");
     pod.called(Phase::PrepareJob, None, now_ns(), 0);
     pod.step_started("job", 1, "__run_\u{202e}1", StepKind::Script);
-    pod.log("job", b"2026-11-23T12:19:10.000000000Z stdout F a \x1b]0;line\xe2\x80\xae\n");
+    pod.write_log("job", b"2026-11-23T12:19:10.000000000Z stdout F a \x1b]0;line\xe2\x80\xae\n");
     let text = until_printed(&agent, &["jobs"], |text| text.contains("▶ running"));
     assert!(text.contains("ci/runner-1") && text.contains(" it "), "{text}");
     let text = until_printed(&agent, &["job", "runner-1"], |text| text.contains("__run_"));
@@ -81,7 +81,7 @@ fn a_job_is_listed_shown_and_looked_into_while_it_runs_and_after_its_end() {
     pod.step_ended("job", 1, 3);
     pod.called(Phase::RunScriptStep, Some("__run_1"), since, 3);
     pod.called(Phase::CleanupJob, None, now_ns(), 0);
-    pod.log("job", b"2026-11-23T12:19:11.000000000Z stdout F the last one\n");
+    pod.write_log("job", b"2026-11-23T12:19:11.000000000Z stdout F the last one\n");
     pod.end("job");
     pod.delete();
     until_printed(&agent, &["jobs"], |text| text.contains("✕ failure"));
@@ -109,15 +109,15 @@ fn a_job_is_listed_shown_and_looked_into_while_it_runs_and_after_its_end() {
 
 #[test]
 fn an_agent_that_is_not_there_or_has_no_page_is_named_with_what_to_do() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent(&sink);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent(&site, &[]);
     let error = failed(&run(&agent, &["jobs"]));
     let named = format!("node {}: its job page is off", agent.address());
     assert!(error.contains(&named) && error.contains("--page logs"), "{error}");
     assert!(error.contains("no agent has answered"), "{error}");
     // One of two: the rest is shown.
-    let other = Node::new();
-    let shown = other.agent_with(&sink, &["--page", "jobs"]);
+    let other = Site::new();
+    let shown = sink.agent(&other, &["--page", "jobs"]);
     let done = run(&shown, &["jobs", "--agent", &agent.address().to_string()]);
     assert!(done.status.success());
     assert!(String::from_utf8_lossy(&done.stderr).contains(&named));
@@ -132,10 +132,10 @@ fn an_agent_that_is_not_there_or_has_no_page_is_named_with_what_to_do() {
 #[test]
 fn one_page_has_the_jobs_of_all_nodes_and_asks_each_of_its_own() {
     let sink = Sink::start();
-    let nodes = [Node::new(), Node::new()];
-    let agents = nodes.each_ref().map(|node| node.agent_with(&sink, &["--page", "jobs"]));
-    for (node, number) in nodes.iter().zip(1..) {
-        let pod = node.pod(number);
+    let sites = [Site::new(), Site::new()];
+    let agents = sites.each_ref().map(|site| sink.agent(site, &["--page", "jobs"]));
+    for (site, number) in sites.iter().zip(1..) {
+        let pod = site.runner(number);
         pod.start("job");
         pod.init_started("job");
         pod.launched("job");

@@ -5,12 +5,12 @@ use std::time::Instant;
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
-use super::node::{Node, Pod};
 use super::sink::Sink;
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::parts::alone;
 use crate::support::process::{memory, until};
+use crate::support::site::{Pod, Site};
 
 /// Pods at a time.
 const PODS: usize = 50;
@@ -47,19 +47,19 @@ fn play(pod: &Pod) {
 #[test]
 fn a_thousand_jobs_are_counted_and_sent_and_leave_nothing_in_memory() {
     let _alone = alone();
-    let (node, sink) = (Node::new(), Sink::start());
+    let (site, sink) = (Site::new(), Sink::start());
     // So long after its start an agent shows everything: scrapers may still be to come.
-    let agent = node.agent_with(&sink, &["--retain-ended", "10s"]);
+    let agent = sink.agent(&site, &["--retain-ended", "10s"]);
     let began = Instant::now();
     let mut measures = Vec::new();
     for first in (0..JOBS).step_by(PODS) {
-        let pods: Vec<Pod> = (first..first + PODS).map(|number| node.pod(number)).collect();
+        let pods: Vec<Pod> = (first..first + PODS).map(|number| site.runner(number)).collect();
         pods.iter().for_each(play);
         let done = first + PODS;
         until_counted(&agent, "ephemon_job_started_total", done);
         // Taken in, whatever becomes of the files.
         for pod in &pods {
-            let taken = || node.kept(pod).matches("{\"journal\":").count() == 13;
+            let taken = || pod.kept().matches("{\"journal\":").count() == 13;
             until(PATIENCE, || taken().then_some(())).unwrap_or_else(|| panic!("{}", agent.log()));
             pod.end("job");
             pod.delete();

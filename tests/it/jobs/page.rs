@@ -10,10 +10,10 @@ use ephemon_contract::{Phase, StepKind};
 use serde_json::Value;
 
 use super::PATIENCE;
-use super::node::Node;
 use super::sink::Sink;
 use crate::support::agent::Agent;
 use crate::support::process::until;
+use crate::support::site::Site;
 
 fn get(agent: &Agent, path: &str) -> Value {
     let answer = agent.get(&format!("/api/v1/{path}"), "application/json");
@@ -35,11 +35,11 @@ fn until_so(agent: &Agent, path: &str, is_so: impl Fn(&Value) -> bool) -> Value 
 
 #[test]
 fn a_job_is_seen_while_it_runs_with_its_steps_and_samples_and_after_its_end() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent_with(&sink, &["--page", "logs"]);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent(&site, &["--page", "logs"]);
     assert_eq!(get(&agent, "jobs")["jobs"], serde_json::json!([]));
-    let pod = node.pod(1);
-    pod.start("job");
+    let pod = site.runner(1);
+    pod.start_without("job", "memory.current");
     pod.init_started("job");
     pod.launched("job");
     pod.called(Phase::PrepareJob, None, now_ns(), 0);
@@ -80,9 +80,9 @@ fn a_job_is_seen_while_it_runs_with_its_steps_and_samples_and_after_its_end() {
 
 #[test]
 fn exported_lines_are_shown_masked_and_changes_are_told() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent_with_logs(&sink, &["--page", "logs"]);
-    let pod = node.pod(1);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent_with_logs(&site, &["--page", "logs"]);
+    let pod = site.runner(1);
     pod.start("job");
     pod.init_started("job");
     pod.launched("job");
@@ -90,7 +90,7 @@ fn exported_lines_are_shown_masked_and_changes_are_told() {
     let stamp = "2026-11-23T12:19:10.000000000Z stdout F";
     let lines = ["::add-mask::correct horse", "the battery is correct horse", "\u{1b}[31mred"];
     for line in lines {
-        pod.log("job", format!("{stamp} {line}\n").as_bytes());
+        pod.write_log("job", format!("{stamp} {line}\n").as_bytes());
     }
     let jobs = until_so(&agent, "jobs", |answer| answer["jobs"][0]["id"].is_string());
     let id = jobs["jobs"][0]["id"].as_str().unwrap().to_owned();
@@ -115,7 +115,7 @@ fn exported_lines_are_shown_masked_and_changes_are_told() {
         }
     };
     read_until(&format!("\"log\":{after}}}\n\n"));
-    pod.log("job", format!("{stamp} more\n").as_bytes());
+    pod.write_log("job", format!("{stamp} more\n").as_bytes());
     read_until(&format!("\"log\":{}}}\n\n", after + 1));
     assert!(text.contains("content-type: text/event-stream\r\n"), "{text}");
     agent.stop();
@@ -125,8 +125,8 @@ fn exported_lines_are_shown_masked_and_changes_are_told() {
 
 #[test]
 fn without_the_flag_there_is_no_page() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent(&sink);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent(&site, &[]);
     for path in ["/api/v1/jobs", "/page/main.js", "/api/v1/events"] {
         assert_eq!(agent.get(path, "*/*").status, 404, "{path}");
     }

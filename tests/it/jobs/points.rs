@@ -1,8 +1,6 @@
 //! What was counted of jobs as metrics over OTLP: pushed at a job's end, with an exemplar that leads to
 //! the job's trace.
 
-use std::process::Command;
-
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -10,11 +8,9 @@ use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric};
 use tokio::runtime::Builder;
 
 use super::PATIENCE;
-use super::node::Node;
-use crate::support::agent::Agent;
 use crate::support::collector::{Collector, Wire};
 use crate::support::process::until;
-use crate::support::programs;
+use crate::support::site::Site;
 
 fn metrics(collector: &Collector, name: &str) -> Vec<Metric> {
     let requests = collector.metrics().into_iter();
@@ -36,16 +32,14 @@ fn durations(collector: &Collector) -> Vec<HistogramDataPoint> {
 fn a_jobs_end_pushes_its_histogram_with_an_exemplar_of_the_jobs_own_trace() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let collector = runtime.block_on(Collector::start(Wire::Http, None));
-    let node = Node::new();
-    let mut command = Command::new(programs::ephemon());
-    command
-        .args(["agent", "--no-api", "--node-name", "it", "--logs", "off", "--otlp-metrics"])
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol())
-        // Nothing here waits for an interval.
-        .env("OTEL_METRIC_EXPORT_INTERVAL", "3600000");
-    let agent = Agent::launch(&mut command, node.root(), "kubepods");
-    let pod = node.pod(1);
+    let site = Site::new();
+    // Nothing here waits for an interval.
+    let agent = site.agent_to(
+        (&collector.endpoint(), collector.protocol()),
+        &["--logs", "off", "--otlp-metrics"],
+        &[("OTEL_METRIC_EXPORT_INTERVAL", "3600000")],
+    );
+    let pod = site.runner(1);
     pod.start("job");
     pod.init_started("job");
     until(PATIENCE, || (!metrics(&collector, "ephemon.job.started").is_empty()).then_some(()))

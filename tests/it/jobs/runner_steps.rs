@@ -53,13 +53,6 @@ echo "$(date -u '+%Y-%m-%d %H:%M:%SZ'): Job build (1) completed with result: Suc
 sleep 1
 "#;
 
-fn traces(sink: &Sink) -> [(&'static str, String); 2] {
-    [
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", sink.endpoint()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()),
-    ]
-}
-
 fn whole(sink: &Sink, name: &str, agent: &Agent) -> (Span, Vec<Span>) {
     let root = || sink.spans().into_iter().find(|span| span.name == name);
     let root = until(PATIENCE, root).unwrap_or_else(|| panic!("{}", agent.log()));
@@ -121,7 +114,7 @@ fn played() -> Option<(Span, Vec<Span>)> {
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();
     let mut command = Command::new(programs::ephemon());
-    command.args(["agent", "--no-api", "--node-name", "it"]).envs(traces(&sink));
+    command.args(["agent", "--no-api", "--node-name", "it"]).envs(sink.for_traces());
     let agent = Agent::launch(&mut command, &node.root(), &node.kubepods());
     let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
     let started = pod.run(&cri, &Spec::new("runner", ["sh", "-c", SCRIPT]));
@@ -152,9 +145,7 @@ impl Stock {
 
     /// Starts the agent, and waits until it reads the runner's container.
     fn agent(&self, sink: &Sink) -> Agent {
-        let variables = traces(sink);
-        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let agent = self.pod.agent(&variables);
+        let agent = self.pod.agent(&sink.for_traces());
         let shown = || agent.get("/metrics", TEXT).body.contains("container=\"runner\"");
         until(PATIENCE, || shown().then_some(())).unwrap_or_else(|| panic!("{}", agent.log()));
         agent

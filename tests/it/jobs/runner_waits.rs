@@ -49,16 +49,7 @@ fn until_kept(pod: &JobPod, lines: u64, agent: &Agent) {
 
 fn played(exports_logs: bool) {
     let (site, sink) = (Site::new(), Sink::start());
-    let (endpoint, logs_endpoint) = (sink.endpoint(), sink.logs());
-    let traces = [
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-    ];
-    let logs = [
-        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", logs_endpoint.as_str()),
-        ("EPHEMON_LOG_CONTAINERS", "all"),
-    ];
-    let variables = [&traces[..], if exports_logs { &logs } else { &[] }].concat();
+    let variables = if exports_logs { sink.for_all().to_vec() } else { sink.for_traces().to_vec() };
     let mut pod = JobPod::new(&site);
     pod.runner.say_now(&header("RUNNER", "Listener] Listening for Jobs"));
     let agent = pod.agent(&variables);

@@ -5,7 +5,6 @@ use ephemon_base::clock::now_ns;
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::node::Node;
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::job_pod::{JOB, JobPod};
@@ -13,8 +12,8 @@ use crate::support::process::until;
 use crate::support::site::Site;
 
 /// A job in a pod of its own, from its beginning to its end.
-fn play(node: &Node, number: usize, agent: &crate::support::agent::Agent) {
-    let pod = node.pod(number);
+fn play(site: &Site, number: usize, agent: &crate::support::agent::Agent) {
+    let pod = site.runner(number);
     pod.start("job");
     pod.init_started("job");
     until_counted(agent, "ephemon_job_started_total", number - 1);
@@ -25,20 +24,20 @@ fn play(node: &Node, number: usize, agent: &crate::support::agent::Agent) {
 
 #[test]
 fn a_runner_that_waits_is_no_job_from_its_init_container_to_its_end() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent(&sink);
-    let waiting = node.pod(1);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent(&site, &[]);
+    let waiting = site.runner(1);
     waiting.start("init");
     until_counted(&agent, "ephemon_agent_containers_discovered_total", 1);
     // A job that comes later shows that nothing came of this pod.
-    play(&node, 2, &agent);
+    play(&site, 2, &agent);
     assert_eq!(counted(&agent, "ephemon_job_started_total"), 1);
     waiting.end("init");
     waiting.start("runner");
     until_counted(&agent, "ephemon_agent_containers_discovered_total", 3);
     waiting.end("runner");
     waiting.delete();
-    play(&node, 3, &agent);
+    play(&site, 3, &agent);
     for family in ["ephemon_job_started_total", "ephemon_job_completed_total"] {
         assert_eq!(counted(&agent, family), 2, "{family}:\n{}", agent.log());
     }
@@ -50,10 +49,7 @@ fn a_runner_that_waits_is_no_job_from_its_init_container_to_its_end() {
 fn a_runner_that_is_oom_killed_makes_an_error_of_its_job_and_a_debugger_nothing() {
     let (site, sink) = (Site::new(), Sink::start());
     let mut pod = JobPod::new(&site);
-    let agent = pod.agent(&[
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &sink.endpoint()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-    ]);
+    let agent = pod.agent(&sink.for_traces());
     // Before the job, and within it.
     pod.debug("debugger-a");
     let debugger = pod.start("debugger-a", &agent);
@@ -71,7 +67,7 @@ fn a_runner_that_is_oom_killed_makes_an_error_of_its_job_and_a_debugger_nothing(
     pod.runner.count("memory.events", "oom 1\noom_kill 1\n");
     pod.runner_ends(137, "OOMKilled");
     // The kubelet stops what is left of the pod.
-    pod.write(
+    pod.record(
         "job",
         &Record::StepEnded {
             at_ns: now_ns(),

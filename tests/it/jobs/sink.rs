@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -11,11 +11,15 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
+use crate::support::agent::Agent;
+use crate::support::site::Site;
+
 const TRACES: &str = "/v1/traces";
 
 /// It ends with the tests' process.
 pub(super) struct Sink {
-    address: SocketAddr,
+    traces_endpoint: String,
+    logs_endpoint: String,
     received: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
 }
 
@@ -43,16 +47,34 @@ impl Sink {
                 });
             }
         });
-        Self { address, received }
+        let [traces_endpoint, logs_endpoint] =
+            [TRACES, "/v1/logs"].map(|path| format!("http://{address}{path}"));
+        Self { traces_endpoint, logs_endpoint, received }
     }
 
-    pub(super) fn endpoint(&self) -> String {
-        format!("http://{}{TRACES}", self.address)
+    /// The variables of an agent whose traces come here.
+    pub(super) fn for_traces(&self) -> [(&'static str, &str); 2] {
+        [
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &self.traces_endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ]
     }
 
-    /// Where logs are taken, and not looked at.
-    pub(super) fn logs(&self) -> String {
-        format!("http://{}/v1/logs", self.address)
+    /// The same with the logs of all containers, which are taken and not looked at.
+    pub(super) fn for_all(&self) -> [(&'static str, &str); 4] {
+        let [endpoint, protocol] = self.for_traces();
+        let logs = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &*self.logs_endpoint);
+        [endpoint, protocol, logs, ("EPHEMON_LOG_CONTAINERS", "all")]
+    }
+
+    /// Starts the agent on a site with these flags; its traces come here.
+    pub(super) fn agent(&self, site: &Site, flags: &[&str]) -> Agent {
+        site.agent(flags, &self.for_traces())
+    }
+
+    /// The same, sending the logs of all containers, too.
+    pub(super) fn agent_with_logs(&self, site: &Site, flags: &[&str]) -> Agent {
+        site.agent(flags, &self.for_all())
     }
 
     pub(super) fn requests(&self) -> Vec<ExportTraceServiceRequest> {

@@ -3,18 +3,18 @@
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
-use super::node::Node;
 use super::sink::Sink;
 use super::{PATIENCE, until_counted};
 use crate::support::process::until;
+use crate::support::site::Site;
 
 const STEPS: u64 = 300;
 
 #[test]
 fn a_job_of_three_hundred_steps_is_one_trace_with_its_steps_in_order() {
-    let (node, sink) = (Node::new(), Sink::start());
-    let agent = node.agent(&sink);
-    let pod = node.pod(1);
+    let (site, sink) = (Site::new(), Sink::start());
+    let agent = sink.agent(&site, &[]);
+    let pod = site.runner(1);
     pod.start("job");
     // Where the agent is late its birth is told to a tick only, and steps within that are moved.
     until_counted(&agent, "ephemon_agent_containers_discovered_total", 1);
@@ -31,7 +31,7 @@ fn a_job_of_three_hundred_steps_is_one_trace_with_its_steps_in_order() {
     }
     pod.called(Phase::CleanupJob, None, now_ns(), 0);
     let records = usize::try_from(3 * STEPS + 4).unwrap();
-    let taken = || node.kept(&pod).matches("{\"journal\":").count() == records;
+    let taken = || pod.kept().matches("{\"journal\":").count() == records;
     until(PATIENCE, || taken().then_some(())).unwrap_or_else(|| panic!("{}", agent.log()));
     pod.end("job");
     pod.delete();

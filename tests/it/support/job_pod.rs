@@ -2,8 +2,7 @@
 //! hook does and keeps the journals that hook and init keep.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use ephemon_base::clock::now_ns;
 use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
-use ephemon_demo::kubelet::paths;
+use ephemon_journal::HOOK;
 use serde_json::{Value, json};
 
 use super::agent::{Agent, TEXT};
@@ -26,8 +25,6 @@ pub(crate) const NAME: &str = "runner-1";
 pub(crate) const RUN: RunKey<'static> = RunKey { run_id: "14460881260", run_attempt: "13" };
 /// The job of it.
 pub(crate) const JOB: JobKey<'static> = JobKey { run: RUN, job: "build", runner: NAME };
-/// The file that the hook writes.
-pub(crate) const HOOK: &str = "_hook";
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -55,11 +52,10 @@ pub(crate) struct Call {
 impl JobPod {
     pub(crate) fn new(site: &Site) -> Self {
         let known = RunnerPod::create(NAME, site.root().join("kubeconfig"));
-        let pod = site.pod_of(NAME, &known.place.uid);
+        let pod = site.pod_of(NAME, &known.place.uid).with_journals();
         let runner = pod.start("runner");
         let root = site.root().to_owned();
         let mut pod = Self { root, pod, known, runner, statuses: BTreeMap::new() };
-        fs::create_dir_all(pod.journals()).unwrap();
         let id = pod.runner.id.clone();
         pod.status("containerStatuses", "runner", &id, &json!({"running": {"startedAt": now()}}));
         pod
@@ -121,15 +117,13 @@ impl JobPod {
             .unwrap_or_else(|| panic!("{name} must be seen:\n{}", agent.log()));
         // A runtime takes tens of milliseconds from a cgroup to a program in it. Without them the agent
         // could hear of the cgroup after init's first word, and there would be no time to make it in.
-        let started =
-            Record::ContainerStarted { at_ns: now_ns(), container: name.into(), pid: 1, uid: 0 };
-        self.write(name, &started);
+        self.pod.init_started(name);
         container
     }
 
     /// Ends one with this exit code.
     pub(crate) fn end(&mut self, name: &str, container: Container, exit_code: u8, reason: &str) {
-        self.write(name, &Record::ContainerEnded { at_ns: now_ns(), exit_code, dropped: 0 });
+        self.pod.init_ended(name, exit_code);
         let id = container.id.clone();
         container.end();
         let end = json!({"terminated": {
@@ -157,7 +151,7 @@ impl JobPod {
             traceparent: call.span().map(|span| span.to_string()),
             exit_code: Some(exit_code),
         };
-        self.write(HOOK, &record);
+        self.record(HOOK, &record);
         end_ns
     }
 
@@ -177,7 +171,7 @@ impl JobPod {
             called_ns: Some(call.began_ns),
             pid: 7,
         };
-        self.write(container, &record);
+        self.record(container, &record);
     }
 
     /// The process has ended.
@@ -186,7 +180,7 @@ impl JobPod {
         let (at_ns, duration_ns, cancelled) = (now_ns(), 0, false);
         let record =
             Record::StepEnded { at_ns, step, duration_ns, end, cancelled, process, cgroup };
-        self.write(container, &record);
+        self.record(container, &record);
     }
 
     /// A line of the runner's own log, as the runner writes it.
@@ -196,16 +190,13 @@ impl JobPod {
     }
 
     /// Adds a record to a journal: a container's, or the hook's.
-    pub(crate) fn write(&self, file: &str, record: &Record) {
-        let path = self.journals().join(format!("{file}.jsonl"));
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        file.write_all(&record.to_line().unwrap()).unwrap();
+    pub(crate) fn record(&self, file: &str, record: &Record) {
+        self.pod.record(file, record);
     }
 
     /// What the agent keeps of the pod's job for the case that it is killed.
     pub(crate) fn kept(&self) -> String {
-        let path = format!("var/lib/ephemon/jobs/{}.jsonl", self.pod.uid);
-        fs::read_to_string(self.root.join(path)).unwrap_or_default()
+        self.pod.kept()
     }
 
     /// How many lines of a container's log an agent that starts now would not read again.
@@ -214,10 +205,6 @@ impl JobPod {
         let rows: Vec<Value> = serde_json::from_str(text.split_once('\n')?.1).ok()?;
         let is_of = |row: &&Value| row["uid"] == self.pod.uid && row["container"] == container;
         rows.iter().find(is_of)?["mark"]["lines"].as_u64()
-    }
-
-    fn journals(&self) -> PathBuf {
-        paths::empty_dir(&self.root, &self.pod.uid, "ephemon").join("journal")
     }
 
     /// What the kubelet tells the API server of a container.
