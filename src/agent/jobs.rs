@@ -1,10 +1,12 @@
 //! The job tracker's task: checks journals, and pods that have changed or are due; sends finished
 //! spans, updates the counts and the list of jobs, and saves the state that must survive a restart.
 
+mod ended;
 mod heard;
 mod pace;
+mod rounds;
+mod spans;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,41 +17,27 @@ use ephemon_base::{Idle, clock, warning::Outage};
 use ephemon_capture::readings::Readings;
 use ephemon_discovery::feed::Changed;
 use ephemon_discovery::inventory::Inventory;
-use ephemon_export::{Outbox, Payload};
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally::Tally;
 use ephemon_jobs::{
-    Assembler, Dispatch, EvidenceStore, Job, JobsView, LogCount, PodSnapshot, Saved, Shown,
-    snapshots,
+    Assembler, Dispatch, EvidenceStore, JobsView, LogCount, PodSnapshot, Saved, Shown, snapshots,
 };
 use ephemon_journal as journal;
 use ephemon_logs::{Ledger, RunnerNews};
 use ephemon_model::{PodRef, PodUid, PrePull};
 use ephemon_otlp::span;
-use ephemon_otlp::span::Encoded;
 use ephemon_page::Board;
 use ephemon_self_metrics::{Notices, Reason, SelfMetrics, Signal};
 use tokio::time::{sleep, timeout};
 
-use super::args::{Args, TraceMode, TraceParent};
+use super::args::{Args, TraceMode};
 use super::page;
 use super::readiness::Readiness;
+use ended::Ended;
 use heard::Heard;
 use pace::BUSY_INTERVAL;
-
-/// How long an ended job is listed, in nanoseconds; its counts stay.
-const SHOWN_NS: u64 = 300_000_000_000;
-/// How long after the agent became ready all pods of the node are assumed to be known, in
-/// nanoseconds. Readiness does not wait for log directories, which may be the only source for a
-/// pod.
-const LOOKED_ROUND_NS: u64 = 5_000_000_000;
-/// Longest time between checks of all pods, in nanoseconds, even if nothing has changed.
-const WHOLE_LOOK_NS: u64 = 30_000_000_000;
-/// Most ended jobs that are listed.
-const MAX_SHOWN: usize = 256;
-
-/// Passes encoded spans on; returns whether they were accepted.
-pub(super) type SpanSender = Box<dyn FnMut(Encoded) -> bool + Send>;
+use rounds::Rounds;
+pub(super) use spans::{SpanSender, looks, span_sender};
 
 /// What the job tracker uses.
 pub(super) struct Parts {
@@ -80,11 +68,8 @@ struct JobTracker {
     evidence_store: EvidenceStore,
     /// Pods whose evidence can be removed once it is saved that their jobs were sent.
     sent: Vec<PodUid>,
-    over: VecDeque<Arc<Job>>,
-    /// Since when the agent is ready.
-    ready_ns: Option<u64>,
-    /// When all pods were last checked, and whether all pods of the node were known then.
-    whole_look: (u64, bool),
+    ended: Ended,
+    rounds: Rounds,
     /// The state could not be saved.
     unsaved: Outage,
     /// The evidence of jobs could not be saved.
@@ -132,24 +117,6 @@ pub(super) fn options(args: &Args) -> jobs::Options {
     jobs::Options { mode, has_specs: !args.no_api }
 }
 
-/// How a job's spans are built.
-pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
-    let parent = match args.trace_parent {
-        TraceParent::None => span::Parent::None,
-        TraceParent::GithubRun => span::Parent::GithubRun,
-    };
-    span::Options { parent, node_name: Some(node_name), ..span::Options::default() }
-}
-
-/// Sends spans to the collector through the spool, so that spans that count as sent survive a
-/// restart of the agent.
-pub(super) fn span_sender(outbox: Outbox) -> SpanSender {
-    Box::new(move |Encoded { body, spans }| {
-        let items = u64::try_from(spans).unwrap_or(u64::MAX);
-        outbox.post(Payload { body: body.into(), items })
-    })
-}
-
 // === impl JobTracker ===
 
 impl JobTracker {
@@ -171,9 +138,8 @@ impl JobTracker {
             tally: Arc::new(saved.tally),
             evidence_store,
             sent: Vec::new(),
-            over: VecDeque::new(),
-            ready_ns: None,
-            whole_look: (0, false),
+            ended: Ended::default(),
+            rounds: Rounds::default(),
             unsaved: Outage::default(),
             unkept: Outage::default(),
             notices: Notices::default(),
@@ -217,13 +183,9 @@ impl JobTracker {
         if news || self.unsaved.is_on() {
             self.save();
         }
-        let shown = self.over.len();
-        self.over.retain(|job| {
-            let end = job.window.end.map_or(now_ns, |end| end.ns);
-            now_ns.saturating_sub(end) < SHOWN_NS
-        });
+        let has_ended_long_ago = self.ended.expire(now_ns);
         // After saving, because a count that a scraper has seen must not decrease after a restart.
-        if news || shown != self.over.len() {
+        if news || has_ended_long_ago {
             self.show();
         }
         self.keep_evidence();
@@ -237,14 +199,11 @@ impl JobTracker {
             Changed::All => self.parts.journals.all_changed(),
             Changed::Pods(pods) => self.parts.journals.changed(pods.iter()),
         }
-        let all = self.has_looked_round(now_ns);
-        let (looked_ns, had_all) = self.whole_look;
-        // If the clock was set back, the check is due as well.
-        let is_due = now_ns.saturating_sub(looked_ns) >= WHOLE_LOOK_NS || now_ns < looked_ns;
+        let all = self.rounds.knows_all(self.parts.readiness.missing().is_empty(), now_ns);
         let mut pods = match changed {
-            Changed::Pods(pods) if !is_due && all == had_all => pods,
+            Changed::Pods(pods) if !self.rounds.is_due(all, now_ns) => pods,
             _ => {
-                self.whole_look = (now_ns, all);
+                self.rounds.begin(all, now_ns);
                 self.parts.journals.all_changed();
                 let listed = self.parts.inventory.snapshot();
                 let snapshots = snapshots(listed, &self.parts.readings.snapshot());
@@ -275,16 +234,7 @@ impl JobTracker {
     /// Whether something can happen without a change event: a journal can grow, a listed job can
     /// expire, or startup is not complete.
     fn polls(&self) -> bool {
-        self.parts.journals.has_open() || !self.over.is_empty() || !self.whole_look.1
-    }
-
-    /// Whether a pod that is not known does not exist.
-    fn has_looked_round(&mut self, now_ns: u64) -> bool {
-        if !self.parts.readiness.missing().is_empty() {
-            return false;
-        }
-        let since = *self.ready_ns.get_or_insert(now_ns);
-        now_ns.saturating_sub(since) >= LOOKED_ROUND_NS
+        self.parts.journals.has_open() || !self.ended.is_empty() || !self.rounds.had_all()
     }
 
     /// How many log lines were delivered, for containers whose logs are followed.
@@ -345,16 +295,13 @@ impl JobTracker {
                 containers = job.containers.len(),
                 "job ended"
             );
-            self.over.push_back(Arc::new(job.outline()));
-            if self.over.len() > MAX_SHOWN {
-                self.over.pop_front();
-            }
+            self.ended.add(job.outline());
         }
     }
 
     fn show(&self) {
         let living = self.assembler.living().cloned();
-        let jobs = living.chain(self.over.iter().cloned()).collect();
+        let jobs = living.chain(self.ended.iter().cloned()).collect();
         self.parts.jobs_view.put(Shown { tally: Arc::clone(&self.tally), jobs });
     }
 
