@@ -134,10 +134,15 @@ fn scenario(flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
     let of_sandbox = seen.get(&sandbox).map_or(0, |seen| seen.cpu_ns);
     let sum = shown + Duration::from_nanos(of_sandbox).as_secs_f64();
     assert!(
-        (used - sum).abs() <= verdict::tolerance(used, truths.len() + 1),
+        (used - sum).abs() <= verdict::tolerance_of_pod(used, truths.len() + 1),
         "the pod used {used} s; {shown} s shown and the sandbox make {sum} s"
     );
-    eprintln!("{} containers: {}", ran.len(), verdict::finals(&ledger));
+    eprintln!(
+        "{} containers: {}; the pod used {used:.6} s, {:+.6} s beside them",
+        ran.len(),
+        verdict::finals(&ledger),
+        used - sum
+    );
     agent.stop();
 }
 
