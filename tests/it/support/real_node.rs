@@ -129,10 +129,7 @@ impl RealNode {
 
     /// Its client with every right.
     pub(crate) fn kubectl(&self) -> Kubectl {
-        Kubectl::new(
-            &self.variant.kubernetes().join("bin/kubectl"),
-            &self.folder.join("admin.kubeconfig"),
-        )
+        Kubectl::new(&Variant::kubectl(), &self.folder.join("admin.kubeconfig"))
     }
 
     /// A program in all of the node's namespaces.

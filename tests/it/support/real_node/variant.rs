@@ -39,7 +39,11 @@ impl Variant {
                 .map(Part::Program),
         );
         parts.push(Part::File("/usr/lib/cni/ptp", "apt-get install containernetworking-plugins"));
-        let built = [("KUBERNETES", self.kubernetes()), ("ETCD", folder("etcd", "ETCD"))];
+        let built = [
+            ("KUBERNETES", self.kubernetes()),
+            ("KUBERNETES", Self::Current.kubernetes()),
+            ("ETCD", folder("etcd", "ETCD")),
+        ];
         parts.extend(built.map(|(what, folder)| Part::Built(what, folder)));
         match self.containerd() {
             Some(folder) => parts.push(Part::Built("CONTAINERD", folder)),
@@ -52,6 +56,7 @@ impl Variant {
     pub(super) fn environment(self) -> Vec<(&'static str, OsString)> {
         vec![
             ("EPHEMON_NODE_KUBERNETES", self.kubernetes().into()),
+            ("EPHEMON_NODE_KUBECTL", Self::kubectl().into()),
             ("EPHEMON_NODE_ETCD", folder("etcd", "ETCD").into()),
             (
                 "EPHEMON_NODE_CONTAINERD",
@@ -61,10 +66,15 @@ impl Variant {
     }
 
     /// The folder of its Kubernetes.
-    pub(super) fn kubernetes(self) -> PathBuf {
+    fn kubernetes(self) -> PathBuf {
         let version =
             if self == Self::OldestKubernetes { "OLDEST_KUBERNETES" } else { "KUBERNETES" };
         folder("kubernetes", version)
+    }
+
+    /// The client, which is the newest's: of the oldest there is none.
+    pub(super) fn kubectl() -> PathBuf {
+        Self::Current.kubernetes().join("bin/kubectl")
     }
 
     /// The folder of its containerd, unless it is Debian's.
