@@ -175,7 +175,7 @@ impl Metrics {
             });
             (view, receipt)
         };
-        let mut text = shared.texts.take();
+        let mut text = Vec::new();
         let lines = render(&view, format, &mut text);
         shared.self_metrics.scraped(begun.elapsed());
         Scrape { body: shared.texts.lend(text), lines, receipt }
