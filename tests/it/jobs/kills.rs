@@ -13,7 +13,9 @@ use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, OPEN_METRICS};
 use crate::support::process::until;
-use crate::support::site::{CPU_SECONDS, Pod, Site, call};
+use crate::support::site::container::CPU_SECONDS;
+use crate::support::site::journal::call;
+use crate::support::site::{Pod, Site};
 
 /// What happens, in order.
 const STAGES: [&str; 11] = [

@@ -1,8 +1,8 @@
 //! A node made of plain files, whose containers write their logs as containerd does: for the agent
 //! the kubelet's directories are all there is of a log.
 
-mod container;
-mod journal;
+pub(crate) mod container;
+pub(crate) mod journal;
 mod pod;
 
 use std::fs;
@@ -13,8 +13,7 @@ use tempfile::TempDir;
 
 use super::agent::Agent;
 use super::programs;
-pub(crate) use container::{CPU_SECONDS, Container};
-pub(crate) use journal::call;
+pub(crate) use container::Container;
 pub(crate) use pod::Pod;
 
 /// Where the agent keeps its state, below the node's root.
