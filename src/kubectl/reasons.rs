@@ -229,9 +229,10 @@ impl Look<'_> {
     fn wait(&self) -> Option<Reason> {
         let started = self.container.started_unix_ms.filter(|_| self.is_waited_for())?;
         let asked = self.container.span.start_unix_ms;
-        let pull = self.container.pull.map(|pull| {
-            pull.end_unix_ms.saturating_sub(pull.start_unix_ms.max(asked))
-        });
+        let pull = self
+            .container
+            .pull
+            .map(|pull| pull.end_unix_ms.saturating_sub(pull.start_unix_ms.max(asked)));
         let ms = started.saturating_sub(asked);
         let ms = ms.saturating_sub(pull.unwrap_or_default());
         let weight = long_wait(ms, self.job_ms)?;

@@ -82,7 +82,9 @@ fn images(
     }
     // Of what is no name only that there is one is told.
     let invalid = told.has_invalid.then(|| ("".into(), Some(ForKubelet::Name)));
-    for (name, for_kubelet) in told.coming.iter().map(|name| (Arc::clone(name), of_pod)).chain(invalid) {
+    for (name, for_kubelet) in
+        told.coming.iter().map(|name| (Arc::clone(name), of_pod)).chain(invalid)
+    {
         if images.len() < MAX_IMAGES_PER_POD && names.insert(Arc::clone(&name)) {
             // As the API server will set it.
             let is_pulled_always = is_always_pulled(&name);

@@ -106,12 +106,18 @@ fn telling(name: &str, image: &str, told: &str) -> Value {
 
 #[test]
 fn images_that_are_told_ahead_are_awaited_after_those_of_containers() {
-    let all = [telling("job", "job:1", "a:1 b redis a:1 job:1"), container("redis", "redis:latest")];
+    let all =
+        [telling("job", "job:1", "a:1 b redis a:1 job:1"), container("redis", "redis:latest")];
     let running = [status("job", &json!({"running": {}}))];
     let of = |statuses: &[Value]| pod(1, &all, statuses, &Value::Null);
     assert_eq!(
         images(&of(&[])),
-        [pair("job:1", "job"), pair("redis:latest", "redis"), pair("a:1", "-"), pair("b:latest", "-")]
+        [
+            pair("job:1", "job"),
+            pair("redis:latest", "redis"),
+            pair("a:1", "-"),
+            pair("b:latest", "-")
+        ]
     );
     let awaiting = parse::awaiting(&of(&running)).unwrap();
     let always: Vec<bool> = awaiting.images.iter().map(|image| image.is_pulled_always).collect();
@@ -129,10 +135,8 @@ fn an_image_that_was_told_ahead_is_the_first_containers_that_has_it() {
         container("standby", "a:1"),
         container("standby-2", "a:1"),
     ];
-    let statuses = [
-        status("job", &json!({"running": {}})),
-        status("standby", &json!({"running": {}})),
-    ];
+    let statuses =
+        [status("job", &json!({"running": {}})), status("standby", &json!({"running": {}}))];
     let awaiting = parse::awaiting(&pod(1, &all, &statuses, &Value::Null)).unwrap();
     assert_eq!(awaiting.images.len(), 2);
     assert_eq!(awaiting.images[0].container.as_deref(), Some("standby-2"));

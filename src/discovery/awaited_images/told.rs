@@ -85,10 +85,7 @@ fn value(container: &EphemeralContainer) -> Option<&str> {
     variables.rfind(|variable| variable.name == env::ACTION_IMAGES)?.value.as_deref()
 }
 
-fn has_ended(
-    container: &EphemeralContainer,
-    statuses: &HashMap<&str, &ContainerStatus>,
-) -> bool {
+fn has_ended(container: &EphemeralContainer, statuses: &HashMap<&str, &ContainerStatus>) -> bool {
     let status = statuses.get(container.name.as_str());
     let state = status.and_then(|status| status.state.as_ref());
     state.is_some_and(|state| state.terminated.is_some())

@@ -172,7 +172,8 @@ fn a_pull_ahead_of_the_kubelet_says_so_and_lies_beside_the_wait() {
     let step = job.containers.iter().find(|one| &*one.name == "step").unwrap();
     assert_eq!(step.window.start.ns, s(41));
     let early = spans(&job, &Which::All, &options());
-    let pull = early.iter().find(|span| span.name == "pull" && span.parent_span_id == step.span_id.0);
+    let pull =
+        early.iter().find(|span| span.name == "pull" && span.parent_span_id == step.span_id.0);
     let times = pull.map(|span| (span.start_time_unix_nano, span.end_time_unix_nano));
     assert_eq!(times, Some((s(11), s(12))));
     let own = early.iter().find(|span| span.span_id == step.span_id.0).unwrap();
