@@ -11,7 +11,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ephemon_base::lock;
-use ephemon_contract::action_images::MAX_ACTION_IMAGES;
 use ephemon_model::{PodRef, PodUid};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
@@ -25,8 +24,7 @@ pub const MAX_IMAGES_PER_POD: usize = 8;
 /// Memory of one image in bytes: its name, the container's, and their counts.
 const IMAGE_BYTES: usize = image_name::MAX_BYTES + 192;
 /// Memory of the changes that were not taken, and of as many that are being handled.
-pub const AWAITED_BYTES: usize =
-    2 * MAX_PODS * ((MAX_IMAGES_PER_POD + MAX_ACTION_IMAGES) * IMAGE_BYTES + 512);
+pub const AWAITED_BYTES: usize = 2 * MAX_PODS * (MAX_IMAGES_PER_POD * IMAGE_BYTES + 512);
 
 /// What the ephemeral containers of a pod wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +33,8 @@ pub struct AwaitingPod {
     pub pod: Arc<PodRef>,
     /// Each image once: by the order in the spec, then those that were told ahead.
     pub images: Vec<AwaitedImage>,
-    /// Images that were told ahead and that a container has by now, whether it was started or not.
+    /// Images that were told ahead and that a container has by now, whether it was started or not: as
+    /// many as there is room for beside `images`.
     pub taken: Vec<TakenImage>,
     /// More were told ahead than are read.
     pub has_more: bool,

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use ephemon_discovery::awaited_images::{AwaitedImage, AwaitingPod, ForKubelet, MAX_PODS};
+use ephemon_discovery::awaited_images::{
+    AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, MAX_PODS,
+};
 use ephemon_model::{PodRef, PodUid, PrePull};
 
 use super::takers::{Pulled, TAKER_BYTES, Takers};
@@ -13,7 +15,8 @@ use super::takers::{Pulled, TAKER_BYTES, Takers};
 /// Most images of one pod over its life. The kubelet pulls the others.
 const MAX_SEEN_PER_POD: usize = 32;
 /// Memory of the plan in bytes, beside the images that wait, which are counted where they come from.
-pub const PLAN_BYTES: usize = MAX_PODS * (MAX_SEEN_PER_POD * (48 + TAKER_BYTES) + 1024);
+pub const PLAN_BYTES: usize =
+    MAX_PODS * (MAX_SEEN_PER_POD * 48 + MAX_IMAGES_PER_POD * TAKER_BYTES + 1024);
 
 /// An image of a pod, by its hash: two of one hash would be one, of which the kubelet pulls the other.
 pub(crate) type Ticket = (PodUid, u64);
@@ -96,7 +99,8 @@ impl Plan {
         let taken = awaiting.taken.iter().map(|taken| (key(&taken.name), &taken.container));
         let takers: Vec<_> = own.chain(taken).collect();
         let told = takers.iter().filter_map(|(key, container)| pod.take(*key, container)).collect();
-        pod.takers.keep(&awaited);
+        let Pod { takers, waiting, running, .. } = pod;
+        takers.keep(|key| is_pulled(waiting, running, key), &awaited);
         Update { left, cancelled, told }
     }
 
@@ -142,6 +146,7 @@ impl Plan {
     /// A pull has ended, however it did.
     pub(crate) fn done(&mut self, (uid, key): &Ticket) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
+        pod.takers.done(*key);
         if pod.running.remove(key) {
             self.running = self.running.saturating_sub(1);
         }
@@ -193,8 +198,17 @@ impl Pod {
     }
 
     fn take(&mut self, key: u64, container: &Arc<str>) -> Option<PrePull> {
-        self.seen.contains(&key).then(|| self.takers.take(key, container))?
+        if !is_pulled(&self.waiting, &self.running, key) {
+            return self.takers.take(key, container);
+        }
+        self.takers.wait(key, container);
+        None
     }
+}
+
+/// Whether the image is to be pulled, or being pulled.
+fn is_pulled(waiting: &VecDeque<(u64, AwaitedImage)>, running: &HashSet<u64>, key: u64) -> bool {
+    running.contains(&key) || waiting.iter().any(|(one, _)| *one == key)
 }
 
 #[cfg(test)]

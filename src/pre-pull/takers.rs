@@ -1,4 +1,4 @@
-//! Which container of a pod each pull is told of. An image that was told ahead is pulled before there
+//! Which container of a pod each pull is told of. An image that was told ahead may be pulled before there
 //! is one: then the pull is kept until a container has the image. Pure.
 
 use std::collections::{HashMap, HashSet};
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ephemon_model::PrePull;
 
-/// Memory of one image in bytes: its pull, and its container's name of up to 63.
-pub(crate) const TAKER_BYTES: usize = 256;
+/// Memory of one image in bytes: its pull, and where its container's name is.
+pub(crate) const TAKER_BYTES: usize = 192;
 
 /// A pull that was done. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) struct Pulled {
 /// Of one pod, by the hashes of the images.
 #[derive(Debug, Default)]
 pub(crate) struct Takers {
-    /// Containers that have an image: the first that was seen stays.
+    /// Containers whose image is to be pulled or being pulled: the first that was seen stays.
     containers: HashMap<u64, Arc<str>>,
     /// Pulls of images that no container has yet.
     pulled: HashMap<u64, Pulled>,
@@ -30,14 +30,17 @@ pub(crate) struct Takers {
 // === impl Takers ===
 
 impl Takers {
-    /// A container has the image. Returns what is now to be told.
-    pub(crate) fn take(&mut self, key: u64, container: &Arc<str>) -> Option<PrePull> {
+    /// A container has an image that is to be pulled, or being pulled.
+    pub(crate) fn wait(&mut self, key: u64, container: &Arc<str>) {
         self.containers.entry(key).or_insert_with(|| Arc::clone(container));
-        let pulled = self.pulled.remove(&key)?;
-        Some(told(container, pulled))
     }
 
-    /// The image was pulled. Returns what is now to be told.
+    /// A container has an image. Returns its pull, if that was done before.
+    pub(crate) fn take(&mut self, key: u64, container: &Arc<str>) -> Option<PrePull> {
+        Some(told(container, self.pulled.remove(&key)?))
+    }
+
+    /// The image was pulled. Returns the pull if a container waits for it.
     pub(crate) fn pulled(&mut self, key: u64, pulled: Pulled) -> Option<PrePull> {
         if let Some(container) = self.containers.get(&key) {
             return Some(told(container, pulled));
@@ -46,9 +49,16 @@ impl Takers {
         None
     }
 
-    /// Forgets pulls of images that are not told of any more: their job is over.
-    pub(crate) fn keep(&mut self, keys: &HashSet<u64>) {
-        self.pulled.retain(|key, _| keys.contains(key));
+    /// The image is not being pulled any more.
+    pub(crate) fn done(&mut self, key: u64) {
+        self.containers.remove(&key);
+    }
+
+    /// Forgets containers of images that are not to be pulled any more, and pulls of images that are not
+    /// told of any more: their job is over.
+    pub(crate) fn keep(&mut self, is_pulled: impl Fn(u64) -> bool, awaited: &HashSet<u64>) {
+        self.containers.retain(|key, _| is_pulled(*key));
+        self.pulled.retain(|key, _| awaited.contains(key));
     }
 }
 
@@ -70,9 +80,11 @@ mod tests {
     #[test]
     fn a_pull_is_told_of_the_first_container_once_both_are_known() {
         let mut takers = Takers::default();
-        assert_eq!(takers.take(1, &"job".into()), None);
-        assert_eq!(takers.take(1, &"again".into()), None);
+        takers.wait(1, &"job".into());
+        takers.wait(1, &"again".into());
         assert_eq!(takers.pulled(1, PULLED), Some(of("job")));
+        takers.done(1);
+        assert_eq!(takers.take(1, &"again".into()), None);
         assert_eq!(takers.pulled(2, PULLED), None);
         assert_eq!(takers.take(2, &"standby".into()), Some(of("standby")));
         assert_eq!(takers.take(2, &"standby-2".into()), None, "it is told once");
@@ -83,7 +95,9 @@ mod tests {
         let mut takers = Takers::default();
         takers.pulled(1, PULLED);
         takers.pulled(2, PULLED);
-        takers.keep(&HashSet::from([2]));
+        takers.wait(3, &"waits".into());
+        takers.keep(|_| false, &HashSet::from([2]));
+        assert!(takers.containers.is_empty());
         assert_eq!(takers.take(1, &"later".into()), None);
         assert_eq!(takers.take(2, &"standby".into()), Some(of("standby")));
     }

@@ -44,6 +44,7 @@ pub(super) fn awaiting(pod: &Pod) -> Option<AwaitingPod> {
         let told = Told::of(containers, &statuses);
         awaiting.images = images(containers, &statuses, &told, for_kubelet(pod));
         (awaiting.taken, awaiting.has_more) = (told.taken, told.has_more);
+        awaiting.taken.truncate(MAX_IMAGES_PER_POD - awaiting.images.len());
     }
     Some(awaiting)
 }
