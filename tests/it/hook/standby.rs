@@ -66,10 +66,12 @@ fn names(rig: &Rig) -> Vec<String> {
     containers(rig).into_iter().map(|(name, _)| name).collect()
 }
 
-/// The images that the first container of a pod tells of.
+/// The images that the job's container tells of.
 fn told(rig: &Rig) -> Option<String> {
     let pod = rig.pod_object();
-    let env = pod["spec"]["ephemeralContainers"][0]["env"].as_array()?;
+    let all = pod["spec"]["ephemeralContainers"].as_array()?;
+    let job = all.iter().find(|one| one["name"] == "job")?;
+    let env = job["env"].as_array()?;
     let told = env.iter().find(|one| one["name"] == "EPHEMON_ACTION_IMAGES")?;
     Some(told["value"].as_str()?.to_owned())
 }
