@@ -35,7 +35,7 @@ pub fn of_variable(value: &str) -> impl Iterator<Item = &str> {
 /// Source: kubernetes v1.36, `pkg/apis/core/v1/defaults.go`, `SetDefaults_Container`;
 /// `pkg/util/parsers/parsers.go`, `ParseImageName`.
 pub fn is_always_pulled(image: &str) -> bool {
-    let (name, digest) = image.split_once('@').unwrap_or((image, ""));
+    let (name, digest) = image.split_once('@').map_or((image, ""), |(name, digest)| (name, digest));
     // A port is before the last slash.
     let last = name.rsplit('/').next().unwrap_or(name);
     match last.rsplit_once(':') {

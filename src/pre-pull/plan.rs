@@ -368,6 +368,7 @@ mod tests {
         let cancelled = vec![running[1].ticket.clone()];
         let update = Update { cancelled, ..Update::default() };
         assert_eq!(plan.update(&pod(1, &[])), update);
+        plan.done(&running[1].ticket);
         assert_eq!(plan.update(&pod(1, &names("a", 1))), Update::default());
     }
 }
