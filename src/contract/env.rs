@@ -14,6 +14,10 @@ pub const LIMITS: &str = "EPHEMON_LIMITS";
 /// Asks the agent to put init in front of the image's own entrypoint, over NRI; the value is what
 /// init sets up before ([`super::Setup::of_variable`]). Without such an agent it has no effect.
 pub const INIT: &str = "EPHEMON_INIT";
+/// Images of the job's container actions, for which containers follow later, in the grammar of
+/// [`super::action_images`]: in the spec of the first container of the job's first patch. An agent
+/// that pulls images ahead of the kubelet (`--pre-pull`) pulls them beside the job's own.
+pub const ACTION_IMAGES: &str = "EPHEMON_ACTION_IMAGES";
 /// The container's own name, from which the names of its socket, journal and done marker follow.
 pub const CONTAINER: &str = "EPHEMON_CONTAINER";
 /// Random for each call of the hook. Concurrent calls may request equal containers with the same
@@ -59,7 +63,7 @@ pub const TRACESTATE: &str = "TRACESTATE";
 pub const BAGGAGE: &str = "BAGGAGE";
 
 /// All variables that identify a container's job. The agent reads these, [`CONTAINER`], [`ROLE`],
-/// [`LIMITS`], [`INIT`] and [`TRACEPARENT`] from the spec, and no others.
+/// [`LIMITS`], [`INIT`], [`ACTION_IMAGES`] and [`TRACEPARENT`] from the spec, and no others.
 pub const JOB: [&str; 11] = [
     JOB_REPOSITORY,
     JOB_RUN_ID,
@@ -75,5 +79,5 @@ pub const JOB: [&str; 11] = [
 ];
 
 /// Variables that init removes from the environment of everything it runs.
-pub const NOT_FOR_STEPS: [&str; 7] =
-    [HOOK_KEY, CONTAINER_KEY, PEER_UID, VOLUME, CONTAINER, CALL, INIT];
+pub const NOT_FOR_STEPS: [&str; 8] =
+    [HOOK_KEY, CONTAINER_KEY, PEER_UID, VOLUME, CONTAINER, CALL, INIT, ACTION_IMAGES];

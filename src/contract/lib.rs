@@ -1,5 +1,6 @@
 //! The contract between hook, init and agent: environment variables, layout of the shared volume,
-//! socket protocol, records of the journal, grammar of limits, ids of traces and spans.
+//! socket protocol, records of the journal, grammar of limits and of images that are told ahead, ids of
+//! traces and spans.
 //!
 //! Types and their encodings. Nothing here opens files or sockets, except [`plain_file`], with
 //! which all three open files in directories that jobs can write to. `ephemon-init` links this
@@ -14,6 +15,7 @@
 //! or `Error`. While it runs, the hook may send [`Request::Signal`], which has no reply, and
 //! closing the connection ends the step.
 
+pub mod action_images;
 pub mod env;
 mod journal;
 pub mod journals;

@@ -1,10 +1,11 @@
 //! Images that the ephemeral containers of selected pods wait for: of those that the kubelet has not
-//! started, as the API server shows them.
+//! started, as the API server shows them, and of those that the hook says it will add.
 //!
 //! What is not taken by the reader yet is bounded: one entry a pod, the latest.
 
 mod image_name;
 mod parse;
+mod told;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,21 +31,35 @@ pub const AWAITED_BYTES: usize = 2 * MAX_PODS * (MAX_IMAGES_PER_POD * IMAGE_BYTE
 pub struct AwaitingPod {
     /// The pod.
     pub pod: Arc<PodRef>,
-    /// By the order in the spec, each image once.
+    /// Each image once: by the order in the spec, then those that were told ahead.
     pub images: Vec<AwaitedImage>,
+    /// Images that were told ahead and that a container has by now, whether it was started or not: as
+    /// many as there is room for beside `images`.
+    pub taken: Vec<TakenImage>,
+    /// More were told ahead than are read.
+    pub has_more: bool,
 }
 
-/// An image of a container that was not started.
+/// An image of a container that was not started, or that will be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwaitedImage {
     /// Its name as the kubelet asks for it: with a tag or a digest.
     pub name: Arc<str>,
-    /// The first container that has it.
-    pub container: Arc<str>,
+    /// The first container that has it; `None` of one that was told ahead.
+    pub container: Option<Arc<str>>,
     /// Whether the kubelet pulls it though it is on the node (`imagePullPolicy: Always`).
     pub is_pulled_always: bool,
     /// Why nobody but the kubelet can pull it as the kubelet does.
     pub for_kubelet: Option<ForKubelet>,
+}
+
+/// An image that was told ahead, and the first container that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenImage {
+    /// Its name, as in [`AwaitedImage`].
+    pub name: Arc<str>,
+    /// The container's name in the pod.
+    pub container: Arc<str>,
 }
 
 /// Why an image is left to the kubelet.

@@ -142,7 +142,15 @@ impl Planned {
         let mut plain = self.clone();
         (plain.has_init, plain.asks_init) = (false, false);
         plain.spec.name = name;
-        let inits = [env::HOOK_KEY, env::CONTAINER_KEY, env::PEER_UID, env::VOLUME, env::INIT];
+        // Where the job's init does not run no container stands by for an action either.
+        let inits = [
+            env::HOOK_KEY,
+            env::CONTAINER_KEY,
+            env::PEER_UID,
+            env::VOLUME,
+            env::INIT,
+            env::ACTION_IMAGES,
+        ];
         if let Some(variables) = &mut plain.spec.env {
             variables.retain(|variable| !inits.contains(&variable.name.as_str()));
             for variable in variables.iter_mut().filter(|variable| variable.name == env::CONTAINER)

@@ -73,11 +73,13 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
         ));
     }
     let began = Clock::now();
-    let pod = api.pod().await?;
-    let view = PodView::of(&pod);
+    let (pod, uses) = futures_util::join!(api.pod(), standby::look(call.settings));
+    let view = PodView::of(&pod?);
     let token = super::call::new_token()?;
     let keys = service_keys::of(call.settings, &asked.services);
-    let plan = Plan::new(call, &asked.with_keys(keys), &template, &view, &token)?;
+    let mut plan = Plan::new(call, &asked.with_keys(keys), &template, &view, &token)?;
+    let policy = template.step().image_pull_policy;
+    plan.tell_images(uses.images(policy.as_deref()));
     plan.warn(call, &view);
     plan.describe(call);
     let mut state = plan.state(token.clone());
@@ -91,7 +93,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
         late: OnceCell::new(),
         again: Again::default(),
     };
-    let (made, uses) = futures_util::join!(prepare.start(), standby::look(call.settings));
+    let made = prepare.start().await;
     if let Some(name) = prepare.late.get() {
         state.network = Some(name.clone());
     }

@@ -33,7 +33,7 @@ use book::Book;
 use store::Store;
 pub(super) use uses::Uses;
 
-/// How long the runner's files are read; the kubelet starts the job's containers meanwhile.
+/// How long the runner's files are read, while the API server answers. It takes milliseconds.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the API server may take to accept a standby container: a call waits for it at most so
 /// long.
@@ -64,7 +64,7 @@ pub(super) async fn look(settings: &Settings) -> Uses {
         return Uses::default();
     }
     let settings = settings.clone();
-    // Reads files while the kubelet works. If it panics, there is nothing to stand by for.
+    // If it panics, there is nothing to stand by for.
     let look = move || Uses::of(&settings, Clock::now() + LOOK_TIMEOUT);
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
@@ -74,7 +74,8 @@ pub(super) async fn look(settings: &Settings) -> Uses {
 ///
 /// They are not in the patch with the job's own: the kubelet starts a pod's containers one after the
 /// other, and says nothing new of any of them while it pulls an image, so that a slow registry would
-/// hold up services. And what the API server refuses of them it must not refuse of the job.
+/// hold up services. And what the API server refuses of them it must not refuse of the job. Their images
+/// are told with the job's own, so that an agent may have them pulled by now.
 pub(super) async fn begin(
     call: &Call<'_>,
     api: &Api,

@@ -263,13 +263,14 @@ impl Part<'_> {
 
     /// The pull of its image, where it can have been: of what the journal says it keeps the length,
     /// as far as there is room for it. One that the agent had asked for is the only one: what the
-    /// kubelet tells beside it is how long it waited for that.
+    /// kubelet tells beside it is how long it waited for that. It may have begun, and ended, before the
+    /// container was asked for: the hook tells of actions' images ahead.
     fn pull(&self, born_ns: u64) -> Option<Pull> {
         let asked = self.asked.filter(|asked| *asked < born_ns)?;
         if let Some(PrePull { start_ns, end_ns, bytes, .. }) = self.ahead {
             // The kubelet may go on before the runtime's answer to the agent has come.
-            let end_ns = *(end_ns.clamp(&asked, &born_ns));
-            let start_ns = *(start_ns.clamp(&asked, &end_ns));
+            let end_ns = (*end_ns).min(born_ns);
+            let start_ns = (*start_ns).min(end_ns);
             return Some(Pull { start_ns, end_ns, bytes: *bytes, is_ahead: true });
         }
         let Pulled { at_ns, duration_ns, bytes } = self.pulled?;

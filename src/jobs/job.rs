@@ -150,7 +150,8 @@ pub struct Container {
     pub settled: bool,
 }
 
-/// The pull of a container's image: between the request for the container and its cgroup.
+/// The pull of a container's image: before its cgroup, and after the request for the container unless
+/// the agent pulled it ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pull {
     /// When it began, nanoseconds since 1970.

@@ -78,7 +78,8 @@ fn a_pull_ahead_of_the_kubelet_takes_the_place_of_the_kubelets_own_and_has_its_t
         ((s(11) + tenth, s(11) + 6 * tenth), (s(11) + tenth, s(11) + 6 * tenth)),
         // The kubelet went on before the runtime had answered the agent.
         ((s(11) + tenth, s(13)), (s(11) + tenth, s(12))),
-        ((s(9), s(10)), (s(11), s(11))),
+        // Told of before the container was asked for.
+        ((s(9), s(10)), (s(9), s(10))),
     ] {
         let mut story = Story::whole();
         story.pre_pulled("job", told);

@@ -206,6 +206,10 @@ impl Look<'_> {
 
     fn pull(&self) -> Option<Reason> {
         let pull = self.container.pull.filter(|_| self.is_waited_for())?;
+        // The agent may have had it pulled before anybody asked for the container.
+        if pull.end_unix_ms <= self.container.span.start_unix_ms {
+            return None;
+        }
         let ms = pull.end_unix_ms.saturating_sub(pull.start_unix_ms);
         let weight = long_wait(ms, self.job_ms)?;
         let size = pull.bytes.map(|size| format!(" ({})", bytes(size))).unwrap_or_default();
@@ -224,8 +228,12 @@ impl Look<'_> {
     /// From what asked for it to its own program, without the pull.
     fn wait(&self) -> Option<Reason> {
         let started = self.container.started_unix_ms.filter(|_| self.is_waited_for())?;
-        let pull = self.container.pull.map(|it| it.end_unix_ms.saturating_sub(it.start_unix_ms));
-        let ms = started.saturating_sub(self.container.span.start_unix_ms);
+        let asked = self.container.span.start_unix_ms;
+        let pull = self
+            .container
+            .pull
+            .map(|pull| pull.end_unix_ms.saturating_sub(pull.start_unix_ms.max(asked)));
+        let ms = started.saturating_sub(asked);
         let ms = ms.saturating_sub(pull.unwrap_or_default());
         let weight = long_wait(ms, self.job_ms)?;
         let fact = format!("{}: waited {} before its program ran", self.name(), duration(ms));

@@ -243,10 +243,12 @@ impl Trace<'_> {
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked =
             Some(window.start.ns).filter(|asked| created.is_some_and(|created| *asked < created));
-        // Meanwhile the container waits for its turn at the kubelet, before its pull and after it.
+        // Meanwhile the container waits for its turn at the kubelet, before its pull and after it; or
+        // it was not asked for yet.
         let is_ahead = container.pull.is_some_and(|pull| pull.is_ahead);
+        let within = if is_ahead { &self.job.window } else { window };
         let pull = container.pull.map(|pull| (pull.start_ns, pull.end_ns));
-        let pull = pull.map(|(from, to)| (window.nearest(from), window.nearest(to)));
+        let pull = pull.map(|(from, to)| (within.nearest(from), within.nearest(to)));
         let ready = started.or(created);
         let taken = container.taken_ns.map(|ns| window.nearest(ns));
         let stood = taken.or(stands_by.then_some(end.ns));
@@ -338,7 +340,9 @@ fn events(container: &Container, window: &Window) -> Vec<Event> {
     };
     let inside = |ns: &u64| window.holds(*ns);
     let mut events = Vec::new();
-    let pulled = container.pull.map(|pull| pull.end_ns).or(container.born_ns).filter(inside);
+    // One that was pulled before the container was asked for was ready then.
+    let pulled = container.pull.map(|pull| pull.end_ns.max(window.start.ns));
+    let pulled = pulled.or(container.born_ns).filter(inside);
     events.extend(pulled.map(|ns| at(names::EVENT_IMAGE_READY, ns)));
     let started = container.started_ns.filter(inside);
     events.extend(started.map(|ns| at(names::EVENT_STARTED, ns)));

@@ -4,18 +4,21 @@
 //! each as it comes to it; by default it also pulls one image of the node at a time. So a job with
 //! three services waits for the sum of four pulls. The agent asks the runtime for the images as soon
 //! as the API server shows the containers; the kubelet then finds each on the node, or, with
-//! `imagePullPolicy: Always`, has only its name to resolve.
+//! `imagePullPolicy: Always`, has only its name to resolve. The images of the job's actions, for which
+//! containers follow when the job is ready, the hook tells with the first of its containers.
 //!
-//! Nothing is pulled that the kubelet would not pull for the same pod, and nothing with credentials.
-//! What fails here is left to the kubelet, which tries again and reports it.
+//! Nothing is pulled that who adds containers could not have the kubelet pull for the same pod, and
+//! nothing with credentials. What fails here is left to the kubelet, which tries again and reports it.
 //!
-//! `plan` decides what is pulled and when; `pull` asks the runtime.
+//! `plan` decides what is pulled and when; `pull` asks the runtime; `takers` know which container a pull
+//! is told of.
 //!
 //! Source: kubernetes v1.36, `pkg/kubelet/kuberuntime/kuberuntime_manager.go` (`SyncPod`),
 //! `pkg/kubelet/images/puller.go` (`serialImagePuller`, of which a node has one).
 
 mod plan;
 mod pull;
+mod takers;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -87,7 +90,6 @@ struct Pull {
     ticket: Ticket,
     pod: Arc<PodRef>,
     image: Arc<str>,
-    container: Arc<str>,
     began: Instant,
     handle: AbortHandle,
 }
@@ -100,7 +102,7 @@ impl PrePuller {
         let span = tracing::info_span!(
             "pre-pull image", k8s.pod.name = %pod.name, container.image.name = %image.name
         );
-        let (name, container) = (Arc::clone(&image.name), Arc::clone(&image.container));
+        let name = Arc::clone(&image.name);
         let puller = self.puller.clone();
         let began = Instant::now();
         let pull = async move {
@@ -108,7 +110,7 @@ impl PrePuller {
             (outcome, began.elapsed())
         };
         let handle = self.pulls.spawn(pull.instrument(span));
-        let pull = Pull { ticket, pod, image: name, container, began, handle };
+        let pull = Pull { ticket, pod, image: name, began, handle };
         self.tickets.insert(pull.handle.id(), pull);
     }
 
@@ -119,11 +121,14 @@ impl PrePuller {
         for change in changes {
             let cancelled = match change {
                 Awaiting::Pod(pod) => {
-                    let (left, cancelled) = self.plan.update(&pod);
-                    for left in left {
+                    let update = self.plan.update(&pod);
+                    for left in update.left {
                         self.count(result_of(left), 1);
                     }
-                    cancelled
+                    for pull in update.told {
+                        self.tell(&pod.pod.uid, pull);
+                    }
+                    update.cancelled
                 }
                 Awaiting::Gone(uid) => self.plan.gone(&uid),
             };
@@ -141,16 +146,18 @@ impl PrePuller {
             Err(error) => (error.id(), None),
         };
         let Some(pull) = self.tickets.remove(&id) else { return };
-        self.plan.done(&pull.ticket);
         let (outcome, took) = outcome.unwrap_or((Outcome::Cancelled, pull.began.elapsed()));
         self.parts.self_metrics.pre_pulled(outcome.result(), 1, took);
-        match outcome {
-            Outcome::Pulled { start_ns, end_ns, bytes } => {
-                let container = pull.container;
-                self.tell(&pull.pod.uid, PrePull { container, start_ns, end_ns, bytes });
-            }
-            Outcome::Failed(why) => self.say(&pull.pod, &pull.image, &why),
-            _ => {}
+        let told = match &outcome {
+            Outcome::Pulled(pulled) => self.plan.pulled(&pull.ticket, *pulled),
+            _ => None,
+        };
+        self.plan.done(&pull.ticket);
+        if let Some(told) = told {
+            self.tell(&pull.pod.uid, told);
+        }
+        if let Outcome::Failed(why) = outcome {
+            self.say(&pull.pod, &pull.image, &why);
         }
     }
 

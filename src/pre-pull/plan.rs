@@ -5,13 +5,18 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use ephemon_discovery::awaited_images::{AwaitedImage, AwaitingPod, ForKubelet, MAX_PODS};
-use ephemon_model::{PodRef, PodUid};
+use ephemon_discovery::awaited_images::{
+    AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, MAX_PODS,
+};
+use ephemon_model::{PodRef, PodUid, PrePull};
+
+use super::takers::{Pulled, TAKER_BYTES, Takers};
 
 /// Most images of one pod over its life. The kubelet pulls the others.
 const MAX_SEEN_PER_POD: usize = 32;
 /// Memory of the plan in bytes, beside the images that wait, which are counted where they come from.
-pub const PLAN_BYTES: usize = MAX_PODS * (MAX_SEEN_PER_POD * 48 + 1024);
+pub const PLAN_BYTES: usize =
+    MAX_PODS * (MAX_SEEN_PER_POD * 48 + MAX_IMAGES_PER_POD * TAKER_BYTES + 1024);
 
 /// An image of a pod, by its hash: two of one hash would be one, of which the kubelet pulls the other.
 pub(crate) type Ticket = (PodUid, u64);
@@ -35,6 +40,18 @@ struct Pod {
     is_full: bool,
     waiting: VecDeque<(u64, AwaitedImage)>,
     running: HashSet<u64>,
+    takers: Takers,
+}
+
+/// What follows from what a pod waits for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Update {
+    /// What is left to the kubelet, each image once.
+    pub(crate) left: Vec<Left>,
+    /// The pulls that nobody waits for any more.
+    pub(crate) cancelled: Vec<Ticket>,
+    /// The pulls of which is known by now which container has the image.
+    pub(crate) told: Vec<PrePull>,
 }
 
 /// What is to be pulled now.
@@ -62,21 +79,35 @@ impl Plan {
         Self { most, running: 0, pods, turns, hasher }
     }
 
-    /// What a pod waits for now. Returns what is left to the kubelet, each image once, and the pulls
-    /// that nobody waits for any more.
-    pub(crate) fn update(&mut self, awaiting: &AwaitingPod) -> (Vec<Left>, Vec<Ticket>) {
+    /// What a pod waits for now.
+    pub(crate) fn update(&mut self, awaiting: &AwaitingPod) -> Update {
         let uid = &awaiting.pod.uid;
         if !self.turns.contains(uid) {
             self.turns.push_back(uid.clone());
         }
         let pod = self.pods.entry(uid.clone()).or_insert_with(|| Pod::new(&awaiting.pod));
-        let images = awaiting.images.iter().map(|image| (self.hasher.hash_one(&image.name), image));
-        let images: Vec<_> = images.collect();
+        let key = |name: &Arc<str>| self.hasher.hash_one(name);
+        let images: Vec<_> =
+            awaiting.images.iter().map(|image| (key(&image.name), image)).collect();
         let awaited: HashSet<u64> = images.iter().map(|(key, _)| *key).collect();
         pod.waiting.retain(|(key, _)| awaited.contains(key));
         let cancelled = pod.running.difference(&awaited).map(|key| (uid.clone(), *key)).collect();
-        let left = images.into_iter().filter_map(|(key, image)| pod.enter(key, image));
-        (left.collect(), cancelled)
+        let left = images.iter().filter_map(|(key, image)| pod.enter(*key, image));
+        let mut left: Vec<Left> = left.collect();
+        left.extend(awaiting.has_more.then(|| pod.refuse()).flatten());
+        let own = images.iter().filter_map(|(key, image)| Some((*key, image.container.as_ref()?)));
+        let taken = awaiting.taken.iter().map(|taken| (key(&taken.name), &taken.container));
+        let takers: Vec<_> = own.chain(taken).collect();
+        let told = takers.iter().filter_map(|(key, container)| pod.take(*key, container)).collect();
+        let Pod { takers, waiting, running, .. } = pod;
+        takers.keep(|key| is_pulled(waiting, running, key), &awaited);
+        Update { left, cancelled, told }
+    }
+
+    /// A pull was done, which is still one of the plan's. Returns it if a container has the image; else
+    /// it is told when one has.
+    pub(crate) fn pulled(&mut self, (uid, key): &Ticket, pulled: Pulled) -> Option<PrePull> {
+        self.pods.get_mut(uid)?.takers.pulled(*key, pulled)
     }
 
     /// A pod is gone. Returns its pulls.
@@ -115,6 +146,7 @@ impl Plan {
     /// A pull has ended, however it did.
     pub(crate) fn done(&mut self, (uid, key): &Ticket) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
+        pod.takers.done(*key);
         if pod.running.remove(key) {
             self.running = self.running.saturating_sub(1);
         }
@@ -141,6 +173,7 @@ impl Pod {
             is_full: false,
             waiting: VecDeque::new(),
             running: HashSet::new(),
+            takers: Takers::default(),
         }
     }
 
@@ -149,7 +182,7 @@ impl Pod {
             return None;
         }
         if self.seen.len() >= MAX_SEEN_PER_POD {
-            return (!std::mem::replace(&mut self.is_full, true)).then_some(Left::TooMany);
+            return self.refuse();
         }
         self.seen.insert(key);
         if let Some(why) = image.for_kubelet {
@@ -158,10 +191,30 @@ impl Pod {
         self.waiting.push_back((key, image.clone()));
         None
     }
+
+    /// One more than it may have.
+    fn refuse(&mut self) -> Option<Left> {
+        (!std::mem::replace(&mut self.is_full, true)).then_some(Left::TooMany)
+    }
+
+    fn take(&mut self, key: u64, container: &Arc<str>) -> Option<PrePull> {
+        if !is_pulled(&self.waiting, &self.running, key) {
+            return self.takers.take(key, container);
+        }
+        self.takers.wait(key, container);
+        None
+    }
+}
+
+/// Whether the image is to be pulled, or being pulled.
+fn is_pulled(waiting: &VecDeque<(u64, AwaitedImage)>, running: &HashSet<u64>, key: u64) -> bool {
+    running.contains(&key) || waiting.iter().any(|(one, _)| *one == key)
 }
 
 #[cfg(test)]
 mod tests {
+    use ephemon_discovery::awaited_images::TakenImage;
+
     use super::*;
 
     fn uid(number: usize) -> PodUid {
@@ -171,7 +224,7 @@ mod tests {
     fn image(name: &str) -> AwaitedImage {
         AwaitedImage {
             name: name.into(),
-            container: "job".into(),
+            container: Some("job".into()),
             is_pulled_always: false,
             for_kubelet: None,
         }
@@ -179,7 +232,12 @@ mod tests {
 
     fn pod(number: usize, names: &[String]) -> AwaitingPod {
         let pod = PodRef { namespace: "ci".into(), name: "runner".into(), uid: uid(number) };
-        AwaitingPod { pod: Arc::new(pod), images: names.iter().map(|name| image(name)).collect() }
+        let images = names.iter().map(|name| image(name)).collect();
+        AwaitingPod { pod: Arc::new(pod), images, taken: Vec::new(), has_more: false }
+    }
+
+    fn left(of: Left) -> Update {
+        Update { left: vec![of], ..Update::default() }
     }
 
     fn names(prefix: &str, count: usize) -> Vec<String> {
@@ -194,7 +252,7 @@ mod tests {
     fn pulls_of_a_pod_are_at_most_half_and_pods_take_turns() {
         let mut plan = Plan::new(5);
         let of = |number| pod(number, &names("a", 9));
-        assert_eq!(plan.update(&of(1)), (Vec::new(), Vec::new()));
+        assert_eq!(plan.update(&of(1)), Update::default());
         assert_eq!(started(&mut plan).len(), 3);
         for number in 2..9 {
             plan.update(&of(number));
@@ -219,8 +277,8 @@ mod tests {
         let first = started(&mut plan);
         assert_eq!(first.len(), 2);
         // The kubelet has started the first and the third.
-        let (left, cancelled) = plan.update(&pod(1, &three[1..2]));
-        assert_eq!((left, cancelled), (Vec::new(), vec![first[0].ticket.clone()]));
+        let cancelled = vec![first[0].ticket.clone()];
+        assert_eq!(plan.update(&pod(1, &three[1..2])), Update { cancelled, ..Update::default() });
         plan.done(&first[0].ticket);
         assert!(started(&mut plan).is_empty());
         plan.done(&first[1].ticket);
@@ -251,13 +309,66 @@ mod tests {
         let mut plan = Plan::new(2);
         let mut with_secrets = pod(1, &names("a", 1));
         with_secrets.images[0].for_kubelet = Some(ForKubelet::PullSecrets);
-        let left = vec![Left::ForKubelet(ForKubelet::PullSecrets)];
-        assert_eq!(plan.update(&with_secrets), (left, Vec::new()));
-        assert_eq!(plan.update(&with_secrets), (Vec::new(), Vec::new()));
+        let secrets = Left::ForKubelet(ForKubelet::PullSecrets);
+        assert_eq!(plan.update(&with_secrets), left(secrets));
+        assert_eq!(plan.update(&with_secrets), Update::default());
         assert!(started(&mut plan).is_empty());
         let many = pod(2, &names("b", MAX_SEEN_PER_POD + 5));
-        assert_eq!(plan.update(&many), (vec![Left::TooMany], Vec::new()));
-        assert_eq!(plan.update(&many), (Vec::new(), Vec::new()));
+        assert_eq!(plan.update(&many), left(Left::TooMany));
+        assert_eq!(plan.update(&many), Update::default());
         assert_eq!(plan.pods[&uid(2)].waiting.len(), MAX_SEEN_PER_POD);
+    }
+    #[test]
+    fn what_was_told_ahead_is_told_of_the_container_that_has_it_whenever_that_comes() {
+        let mut plan = Plan::new(8);
+        let mut ahead = pod(1, &names("a", 2));
+        for image in &mut ahead.images {
+            image.container = None;
+        }
+        ahead.has_more = true;
+        assert_eq!(plan.update(&ahead), left(Left::TooMany));
+        assert_eq!(plan.update(&ahead), Update::default());
+        let running = started(&mut plan);
+        let pulled = |start_ns| Pulled { start_ns, end_ns: 9, bytes: None };
+        let told = |start_ns, container: &str| PrePull {
+            container: container.into(),
+            start_ns,
+            end_ns: 9,
+            bytes: None,
+        };
+        // The first is there before its container, the second after it.
+        assert_eq!(plan.pulled(&running[0].ticket, pulled(1)), None);
+        plan.done(&running[0].ticket);
+        let taken = |number: usize, container: &str| TakenImage {
+            name: format!("a-{number}:1").into(),
+            container: container.into(),
+        };
+        // The kubelet has started the first at once; the second waits.
+        let mut both = pod(1, &names("a", 2)[1..]);
+        both.images[0].container = Some("standby-2".into());
+        both.taken = vec![taken(0, "standby"), taken(1, "standby-2")];
+        let update = Update { told: vec![told(1, "standby")], ..Update::default() };
+        assert_eq!(plan.update(&both), update);
+        assert_eq!(plan.pulled(&running[1].ticket, pulled(2)), Some(told(2, "standby-2")));
+        plan.done(&running[1].ticket);
+        assert_eq!(plan.update(&both), Update::default());
+    }
+
+    #[test]
+    fn what_was_told_ahead_by_a_job_that_is_over_is_nobodys() {
+        let mut plan = Plan::new(8);
+        let mut ahead = pod(1, &names("a", 2));
+        for image in &mut ahead.images {
+            image.container = None;
+        }
+        plan.update(&ahead);
+        let running = started(&mut plan);
+        plan.pulled(&running[0].ticket, Pulled { start_ns: 1, end_ns: 2, bytes: None });
+        plan.done(&running[0].ticket);
+        let cancelled = vec![running[1].ticket.clone()];
+        let update = Update { cancelled, ..Update::default() };
+        assert_eq!(plan.update(&pod(1, &[])), update);
+        plan.done(&running[1].ticket);
+        assert_eq!(plan.update(&pod(1, &names("a", 1))), Update::default());
     }
 }

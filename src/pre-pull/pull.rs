@@ -19,6 +19,8 @@ use ephemon_discovery::cri::wire::{
 use ephemon_discovery::cri::{Client, Error};
 use ephemon_self_metrics::PrePulled;
 
+use super::takers::Pulled;
+
 /// Longest wait for an answer about an image.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest pull. containerd gives up a pull that makes no progress for five minutes
@@ -35,12 +37,7 @@ pub(crate) struct Puller {
 /// What came of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Nanoseconds since 1970, and the image's size.
-    Pulled {
-        start_ns: u64,
-        end_ns: u64,
-        bytes: Option<u64>,
-    },
+    Pulled(Pulled),
     Present,
     /// The runtime's code for it.
     Failed(String),
@@ -54,7 +51,7 @@ pub(crate) enum Outcome {
 impl Outcome {
     pub(crate) fn result(&self) -> PrePulled {
         match self {
-            Self::Pulled { .. } => PrePulled::Pulled,
+            Self::Pulled(_) => PrePulled::Pulled,
             Self::Present => PrePulled::Present,
             Self::Failed(_) => PrePulled::Failed,
             Self::Unreachable => PrePulled::Unreachable,
@@ -102,7 +99,7 @@ impl Puller {
         // That it was pulled is so whatever becomes of this question.
         let pulled = self.on_node(&image.name).await.ok().flatten();
         let bytes = pulled.map(|image| image.size).filter(|size| *size > 0);
-        Ok(Outcome::Pulled { start_ns, end_ns, bytes })
+        Ok(Outcome::Pulled(Pulled { start_ns, end_ns, bytes }))
     }
 
     async fn on_node(&self, name: &str) -> Result<Option<Image>, Error> {

@@ -2,8 +2,10 @@
 //! files.
 
 use ephemon_cgroup::{format, name};
+use ephemon_contract::action_images::{self, MAX_ACTION_IMAGES};
 use ephemon_contract::trace::Traceparent;
 use ephemon_contract::{Limits, Setup, Tmpfs, Ulimit};
+use ephemon_discovery::awaited_images::{AwaitedImages, Awaiting, ForKubelet, MAX_IMAGES_PER_POD};
 use ephemon_discovery::inventory::Evidence;
 use ephemon_discovery::logs::names;
 use ephemon_discovery::pod_view::PodView;
@@ -18,6 +20,7 @@ pub(super) fn pod(data: &[u8]) {
     if data.first() == Some(&b'{') {
         if let Ok(pod) = serde_json::from_slice::<Pod>(data) {
             view(&pod);
+            awaited(&pod);
         }
         return;
     }
@@ -64,6 +67,31 @@ fn view(pod: &Pod) {
     }
 }
 
+/// What the runtime is asked for has the name of an image, and is no more than there is room for.
+fn awaited(pod: &Pod) {
+    let all = AwaitedImages::default();
+    all.apply(pod);
+    for change in all.take().0 {
+        let Awaiting::Pod(pod) = change else { continue };
+        assert!(pod.images.len() <= MAX_IMAGES_PER_POD, "{pod:?}");
+        assert!(pod.taken.len() <= MAX_ACTION_IMAGES, "{pod:?}");
+        for image in &pod.images {
+            assert_eq!(image.name.is_empty(), image.for_kubelet == Some(ForKubelet::Name));
+            assert!(image.container.as_deref().is_none_or(names::is_label), "{image:?}");
+            is_image(&image.name);
+        }
+        for taken in &pod.taken {
+            assert!(!taken.name.is_empty() && names::is_label(&taken.container), "{taken:?}");
+            is_image(&taken.name);
+        }
+    }
+}
+
+fn is_image(name: &str) {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+[]".contains(&byte);
+    assert!(name.len() <= LONGEST && name.bytes().all(is_known), "{name:?}");
+}
+
 /// What is printed is read back as the same.
 fn contract(text: &str) {
     if let Ok(limits) = text.parse::<Limits>() {
@@ -78,6 +106,13 @@ fn contract(text: &str) {
     }
     if let Some(context) = Traceparent::parse(text) {
         assert_eq!(Traceparent::parse(&context.to_string()), Some(context), "{text:?}");
+    }
+    let told: Vec<&str> = action_images::of_variable(text).collect();
+    if let Some(value) = action_images::to_variable(told.iter().copied()) {
+        let again: Vec<&str> = action_images::of_variable(&value).collect();
+        assert!(again.len() <= MAX_ACTION_IMAGES && !value.contains('$'), "{text:?}");
+        assert!(again.iter().all(|image| told.contains(image)), "{text:?}");
+        assert_eq!(action_images::to_variable(again).as_ref(), Some(&value), "{text:?}");
     }
     let mut setup = Setup::default();
     let (option, value) = text.split_once(' ').unwrap_or((text, ""));

@@ -8,9 +8,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use ephemon_contract::action_images::is_always_pulled;
 use ephemon_model::{PodRef, PodUid};
 use k8s_openapi::api::core::v1::{ContainerStatus, EphemeralContainer, Pod};
 
+use super::told::Told;
 use super::{AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, image_name};
 use crate::logs::names::{is_label, is_pod_name};
 
@@ -28,16 +30,32 @@ pub(super) fn awaiting(pod: &Pod) -> Option<AwaitingPod> {
     let spec = pod.spec.as_ref()?;
     let containers = spec.ephemeral_containers.as_ref().filter(|all| !all.is_empty())?;
     let reference = reference(pod)?;
-    let images = if is_over(pod) { Vec::new() } else { images(containers, pod) };
-    Some(AwaitingPod { pod: Arc::new(reference), images })
+    let mut awaiting = AwaitingPod {
+        pod: Arc::new(reference),
+        images: Vec::new(),
+        taken: Vec::new(),
+        has_more: false,
+    };
+    if !is_over(pod) {
+        let statuses =
+            pod.status.as_ref().and_then(|status| status.ephemeral_container_statuses.as_ref());
+        let statuses: HashMap<&str, &ContainerStatus> =
+            statuses.into_iter().flatten().map(|status| (status.name.as_str(), status)).collect();
+        let told = Told::of(containers, &statuses);
+        awaiting.images = images(containers, &statuses, &told, for_kubelet(pod));
+        (awaiting.taken, awaiting.has_more) = (told.taken, told.has_more);
+        awaiting.taken.truncate(MAX_IMAGES_PER_POD - awaiting.images.len());
+    }
+    Some(awaiting)
 }
 
-fn images(containers: &[EphemeralContainer], pod: &Pod) -> Vec<AwaitedImage> {
-    let statuses =
-        pod.status.as_ref().and_then(|status| status.ephemeral_container_statuses.as_ref());
-    let statuses: HashMap<&str, &ContainerStatus> =
-        statuses.into_iter().flatten().map(|status| (status.name.as_str(), status)).collect();
-    let of_pod = for_kubelet(pod);
+/// Those of containers, then those that are told ahead.
+fn images(
+    containers: &[EphemeralContainer],
+    statuses: &HashMap<&str, &ContainerStatus>,
+    told: &Told,
+    of_pod: Option<ForKubelet>,
+) -> Vec<AwaitedImage> {
     let mut names = HashSet::new();
     let mut images = Vec::new();
     for container in containers {
@@ -56,11 +74,22 @@ fn images(containers: &[EphemeralContainer], pod: &Pod) -> Vec<AwaitedImage> {
         let for_kubelet = if name.is_none() { Some(ForKubelet::Name) } else { of_pod };
         let name: Arc<str> = name.unwrap_or_default().into();
         if names.insert(Arc::clone(&name)) {
-            let container = container.name.as_str().into();
+            let container = Some(container.name.as_str().into());
             images.push(AwaitedImage { name, container, is_pulled_always, for_kubelet });
         }
         if images.len() >= MAX_IMAGES_PER_POD {
             break;
+        }
+    }
+    // Of what is no name only that there is one is told.
+    let invalid = told.has_invalid.then(|| ("".into(), Some(ForKubelet::Name)));
+    for (name, for_kubelet) in
+        told.coming.iter().map(|name| (Arc::clone(name), of_pod)).chain(invalid)
+    {
+        if images.len() < MAX_IMAGES_PER_POD && names.insert(Arc::clone(&name)) {
+            // As the API server will set it.
+            let is_pulled_always = is_always_pulled(&name);
+            images.push(AwaitedImage { name, container: None, is_pulled_always, for_kubelet });
         }
     }
     images

@@ -36,7 +36,8 @@ fn pod(number: usize, containers: &[Value], statuses: &[Value], more: &Value) ->
 fn images(pod: &Pod) -> Vec<(String, String)> {
     let found = parse::awaiting(pod).unwrap().images;
     assert!(found.iter().all(|image| image.for_kubelet.is_none()), "{found:?}");
-    found.iter().map(|one| (one.name.to_string(), one.container.to_string())).collect()
+    let of = |one: &AwaitedImage| one.container.as_deref().unwrap_or("-").to_owned();
+    found.iter().map(|one| (one.name.to_string(), of(one))).collect()
 }
 
 fn pair(image: &str, container: &str) -> (String, String) {
@@ -94,6 +95,85 @@ fn what_only_the_kubelet_can_pull_is_named_and_left() {
         (found.len(), found[0].for_kubelet, &*found[0].name),
         (1, Some(ForKubelet::Name), "")
     );
+}
+
+fn telling(name: &str, image: &str, told: &str) -> Value {
+    let mut container = container(name, image);
+    let variable = |value: &str| json!({"name": "EPHEMON_ACTION_IMAGES", "value": value});
+    container["env"] = json!([variable("first:1"), {"name": "CI", "value": "x:1"}, variable(told)]);
+    container
+}
+
+#[test]
+fn images_that_are_told_ahead_are_awaited_after_those_of_containers() {
+    let all =
+        [telling("job", "job:1", "a:1 b redis a:1 job:1"), container("redis", "redis:latest")];
+    let running = [status("job", &json!({"running": {}}))];
+    let of = |statuses: &[Value]| pod(1, &all, statuses, &Value::Null);
+    assert_eq!(
+        images(&of(&[])),
+        [
+            pair("job:1", "job"),
+            pair("redis:latest", "redis"),
+            pair("a:1", "-"),
+            pair("b:latest", "-")
+        ]
+    );
+    let awaiting = parse::awaiting(&of(&running)).unwrap();
+    let always: Vec<bool> = awaiting.images.iter().map(|image| image.is_pulled_always).collect();
+    assert_eq!(always, [false, false, true], "as the kubelet will pull them");
+    let taken: Vec<_> =
+        awaiting.taken.iter().map(|taken| (&*taken.name, &*taken.container)).collect();
+    assert_eq!(taken, [("redis:latest", "redis"), ("job:1", "job")]);
+    assert!(!awaiting.has_more);
+}
+
+#[test]
+fn an_image_that_was_told_ahead_is_the_first_containers_that_has_it() {
+    let all = [
+        telling("job", "job:1", "a:1 b:1"),
+        container("standby", "a:1"),
+        container("standby-2", "a:1"),
+    ];
+    let statuses =
+        [status("job", &json!({"running": {}})), status("standby", &json!({"running": {}}))];
+    let awaiting = parse::awaiting(&pod(1, &all, &statuses, &Value::Null)).unwrap();
+    assert_eq!(awaiting.images.len(), 2);
+    assert_eq!(awaiting.images[0].container.as_deref(), Some("standby-2"));
+    assert_eq!((&*awaiting.images[1].name, &awaiting.images[1].container), ("b:1", &None));
+    assert_eq!((awaiting.taken.len(), &*awaiting.taken[0].container), (1, "standby"));
+    // With the container that told of them the job is over.
+    let ended = [status("job", &json!({"terminated": {"exitCode": 0}}))];
+    let awaiting = parse::awaiting(&pod(1, &all[..1], &ended, &Value::Null)).unwrap();
+    assert_eq!((awaiting.images, awaiting.taken), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn hostile_words_about_images_are_bounded_and_left() {
+    let many: Vec<String> = (0..100_000).map(|number| format!("a-{number}:1")).collect();
+    let many = many.join(" ");
+    let with = |told: &str, more: &Value| {
+        let containers = [telling("job", "job:1", told), telling("b", "job:1", told)];
+        parse::awaiting(&pod(1, &containers, &[], more)).unwrap()
+    };
+    let awaiting = with(&many, &Value::Null);
+    assert_eq!((awaiting.images.len(), awaiting.has_more), (MAX_IMAGES_PER_POD, true));
+    assert_eq!(&*awaiting.images[1].name, "a-0:1");
+    let long = "a".repeat(1 << 20);
+    for told in ["$(id) https://a?b a;b", &long, "a\nb \u{202e}:1"] {
+        let found = with(told, &Value::Null).images;
+        assert_eq!((found.len(), &*found[1].name), (2, ""), "{told:.40}");
+        assert_eq!(found[1].for_kubelet, Some(ForKubelet::Name));
+    }
+    let secrets = json!({"spec.imagePullSecrets": [{"name": "registry"}]});
+    let found = with("a:1", &secrets).images;
+    assert!(found.iter().all(|one| one.for_kubelet == Some(ForKubelet::PullSecrets)), "{found:?}");
+    // Nobody looks at the pod's own containers, at what another variable says, or at a reference.
+    let mut from = container("from", "job:1");
+    from["env"] = json!([{"name": "EPHEMON_ACTION_IMAGES", "valueFrom": {}}]);
+    let own = json!([telling("runner", "runner:1", "a:1")]);
+    let pod = pod(1, &[from], &[], &json!({"spec.containers": own}));
+    assert_eq!(images(&pod), [pair("job:1", "from")]);
 }
 
 #[test]

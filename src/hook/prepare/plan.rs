@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ephemon_contract::Token;
-use k8s_openapi::api::core::v1::Pod;
+use ephemon_contract::{Token, env};
+use k8s_openapi::api::core::v1::{EnvVar, Pod};
 
 use super::own_port::{self, Move};
 use crate::call::{Call, Error};
@@ -123,6 +123,20 @@ impl Plan {
             Common { settings: call.settings, pod: view, token, uid: call.uid, call: &call.id };
         let mut names = Names::new(PodView::of(pod).containers);
         Ok(Planned::network(&common, &mut names)?)
+    }
+
+    /// Tells an agent that pulls images ahead which images the job's actions use. Their own containers
+    /// follow when the job is ready, and the kubelet would pull for them only then.
+    pub(super) fn tell_images(&mut self, images: Option<String>) {
+        let first = self.job.as_mut().or_else(|| self.services.first_mut());
+        if let (Some(first), Some(images)) = (first, images) {
+            let variable = EnvVar {
+                name: env::ACTION_IMAGES.to_owned(),
+                value: Some(images),
+                value_from: None,
+            };
+            first.spec.env.get_or_insert_default().push(variable);
+        }
     }
 
     /// The containers of the workflow.

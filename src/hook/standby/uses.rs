@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
-use ephemon_contract::plain_file;
+use ephemon_contract::{action_images, plain_file};
 
 use super::manifest::Manifest;
 use super::message;
@@ -86,6 +86,19 @@ impl Uses {
             (None, Some(actions)) => Self { list: actions.all(), is_counted: false },
             (None, None) => Self::default(),
         }
+    }
+
+    /// The images, as the agent that pulls ahead is told of them; `policy` is the one that their
+    /// containers will have. The agent knows what the kubelet does without one: what it would pull only
+    /// then is left out, and everything of which the kubelet pulls nothing.
+    pub(crate) fn images(&self, policy: Option<&str>) -> Option<String> {
+        let is_pulled = |image: &&str| match policy {
+            Some("Never") => false,
+            Some("IfNotPresent") => !action_images::is_always_pulled(image),
+            _ => true,
+        };
+        let images = self.list.iter().map(|one| one.image.as_str());
+        action_images::to_variable(images.filter(is_pulled))
     }
 }
 

@@ -138,6 +138,22 @@ fn nothing_waits_for_a_container_that_stands_by() {
 }
 
 #[test]
+fn nothing_waits_for_an_image_that_was_pulled_before_its_container_was_asked_for() {
+    let (mut job, samples) = calm();
+    let one = &mut job.containers[0];
+    let asked = one.span.start_unix_ms;
+    let pull = |start_unix_ms, end_unix_ms| Some(Pull { start_unix_ms, end_unix_ms, bytes: None });
+    one.started_unix_ms = Some(asked + 8000);
+    one.pull = pull(asked.saturating_sub(30_000), asked);
+    let facts = |job: &_| -> Vec<String> {
+        let reasons = Findings::of(job, &samples).reasons;
+        reasons.into_iter().map(|reason| reason.fact).collect()
+    };
+    let found = facts(&job);
+    assert!(found.len() == 1 && found[0].contains("waited 8.00s"), "{found:?}");
+}
+
+#[test]
 fn the_most_severe_comes_first() {
     let (mut job, samples) = calm();
     job.runner_startup_ms = Some(4000);

@@ -165,6 +165,20 @@ fn a_pull_ahead_of_the_kubelet_says_so_and_lies_beside_the_wait() {
     assert_eq!(told["ephemon.image.pre_pulled"], json!(true));
     assert_eq!(told["ephemon.image.bytes"], json!(1_000_000));
     assert_eq!(stage(redis.span_id, "wait").0, (s(11), s(12)));
+    // One that was told of before its container was asked for has its own times all the same.
+    let mut early = Story::whole();
+    early.pre_pulled("step", (s(11), s(12)));
+    let job = early.job_evidence().job(Some(s(100))).unwrap();
+    let step = job.containers.iter().find(|one| &*one.name == "step").unwrap();
+    assert_eq!(step.window.start.ns, s(41));
+    let early = spans(&job, &Which::All, &options());
+    let pull =
+        early.iter().find(|span| span.name == "pull" && span.parent_span_id == step.span_id.0);
+    let times = pull.map(|span| (span.start_time_unix_nano, span.end_time_unix_nano));
+    assert_eq!(times, Some((s(11), s(12))));
+    let own = early.iter().find(|span| span.span_id == step.span_id.0).unwrap();
+    let ready = own.events.iter().find(|event| event.name == names::EVENT_IMAGE_READY);
+    assert_eq!(ready.map(|event| event.time_unix_nano), Some(s(41)));
     // The kubelet's own has no such attribute.
     let by_kubelet = job.containers.iter().find(|one| one.role == Role::Job).unwrap();
     assert_eq!(stage(by_kubelet.span_id, "pull").1.get("ephemon.image.pre_pulled"), None);

@@ -66,6 +66,16 @@ fn names(rig: &Rig) -> Vec<String> {
     containers(rig).into_iter().map(|(name, _)| name).collect()
 }
 
+/// The images that the job's container tells of.
+fn told(rig: &Rig) -> Option<String> {
+    let pod = rig.pod_object();
+    let all = pod["spec"]["ephemeralContainers"].as_array()?;
+    let job = all.iter().find(|one| one["name"] == "job")?;
+    let env = job["env"].as_array()?;
+    let told = env.iter().find(|one| one["name"] == "EPHEMON_ACTION_IMAGES")?;
+    Some(told["value"].as_str()?.to_owned())
+}
+
 /// Waits until init listens in it.
 async fn until_ready(rig: &Rig, container: &str) {
     let socket = rig.path("ephemon/run").join(format!("{container}.sock"));
@@ -100,6 +110,8 @@ async fn steps_take_what_stands_by_and_nothing_of_them_is_in_a_spec() {
     let made = [("job", "job"), ("standby", "standby"), ("standby-2", "standby")];
     let made = made.map(|(name, role)| (name.to_owned(), role.to_owned()));
     assert_eq!(containers(&rig), made);
+    // An agent may pull them beside the job's own.
+    assert_eq!(told(&rig).as_deref(), Some("tool other"));
     until_ready(&rig, "standby").await;
     let script = "echo $INPUT_X in $PWD $CI; env | grep -c EPHEMON_CONTAINER; exit 4";
     let called = rig.call("run_container_step", &action("tool", script), &state).await;
@@ -150,6 +162,7 @@ async fn without_the_setting_all_is_as_before() {
         assert_eq!(rig.call("run_container_step", &action("tool", "true"), &state).await.code, 0);
     }
     assert_eq!(names(&rig), ["job", "step", "step-2"]);
+    assert_eq!(told(&rig), None);
     assert!(!rig.runner_tmp().join(".ephemon-runner-1.standby").exists());
 }
 

@@ -1,8 +1,9 @@
 //! Images that the agent has the runtime pull before the kubelet comes to them (`--pre-pull`), with the
 //! real containerd and kubelet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 use super::runner::{Runner, container, job};
@@ -44,6 +45,22 @@ fn until_counted(agent: &Agent, result: &str, count: f64) {
 /// Names in which no other run has pulled anything.
 fn fresh(name: &str) -> String {
     format!("{name}-{:08x}", fastrand::u32(..))
+}
+
+/// The spans of a job that is over, by their ids.
+fn spans_of(site: &Site, collector: &Backend, agent: &Agent) -> BTreeMap<String, Span> {
+    let spans = || {
+        let spans = collector.spans_of(site.namespace());
+        // The job's own span is the last of its trace.
+        spans.values().any(|span| span.name == "pre").then_some(spans)
+    };
+    until(PATIENCE, spans).unwrap_or_else(|| {
+        panic!("no trace: {:#?}\n{}", collector.spans_of(site.namespace()), agent.log())
+    })
+}
+
+fn pulls(spans: &BTreeMap<String, Span>) -> Vec<&Span> {
+    spans.values().filter(|span| span.name == "pull").collect()
 }
 
 fn identified(runner: &mut Runner) {
@@ -92,16 +109,8 @@ fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() 
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
     site.kubectl().run(&["delete", "pod", "runner-1", "-n", site.namespace()]);
 
-    let pulls = || {
-        let spans = collector.spans_of(site.namespace());
-        // The job's own span is the last of its trace.
-        spans.values().find(|span| span.name == "pre")?;
-        let pulls = spans.values().filter(|span| span.name == "pull").cloned();
-        Some(pulls.collect::<Vec<_>>())
-    };
-    let pulls = until(PATIENCE, pulls).unwrap_or_else(|| {
-        panic!("no trace: {:#?}\n{}", collector.spans_of(site.namespace()), agent.log())
-    });
+    let spans = spans_of(&site, &collector, &agent);
+    let pulls = pulls(&spans);
     let of: BTreeSet<String> =
         pulls.iter().map(|span| attribute(span, "container.image.name")).collect();
     assert_eq!((pulls.len(), of.len()), (4, 4), "one for each image: {pulls:#?}\n{}", agent.log());
@@ -113,6 +122,55 @@ fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() 
     let first_end = ahead.iter().map(|span| span.end_time_unix_nano).min().unwrap();
     assert!(last_begin < first_end, "they overlap: {ahead:#?}");
     assert!(ahead.iter().all(|span| !attribute(span, "ephemon.image.bytes").is_empty()));
+    let complaints: Vec<_> =
+        agent.log().lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect();
+    assert_eq!(complaints, Vec::<String>::new());
+}
+
+#[test]
+fn the_images_of_actions_are_pulled_beside_the_jobs_and_each_is_a_span() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let flags = pre_pulling("/run/ephemon-pre-pull-actions");
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let agent = site.agent_to(&collector.endpoint(), &flags);
+    let mut runner = site.runner("runner-1");
+    identified(&mut runner);
+    let group = fresh("actions");
+    let image = |name: &str| format!("{REGISTRY}/meet/4/{group}/{name}:1");
+    let actions = ["first", "second"];
+    let images = actions.map(image);
+    // The second one's container is added when a step has taken the first one's.
+    runner.expect(1, &images.each_ref().map(String::as_str), "cat");
+    // The registry answers for none of the four before it was asked for all of them, and the containers
+    // of actions are added when the job is ready: asked for only then, none would ever be pulled.
+    let state = runner.prepare(&job(&image("job"), ""), &[service(&image("service"))]);
+    for (name, image) in actions.iter().zip(&images) {
+        let own = json!({"entryPoint": "cat", "entryPointArgs": ["/name"]});
+        let called = runner.call("run_container_step", &container(image, &own), &state);
+        let said = called.stdout.lines().last().unwrap_or_default();
+        assert_eq!((called.code, said), (0, &*format!("{group}-{name}")), "{called:?}");
+    }
+    until_counted(&agent, "pulled", 3.0);
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    site.kubectl().run(&["delete", "pod", "runner-1", "-n", site.namespace()]);
+
+    let spans = spans_of(&site, &collector, &agent);
+    let pulls = pulls(&spans);
+    assert_eq!(pulls.len(), 4, "one for each image: {pulls:#?}\n{}", agent.log());
+    for (name, container) in actions.into_iter().zip(["standby", "standby-2"]) {
+        let is_its = |span: &&&Span| attribute(span, "k8s.container.name") == container;
+        let pull = pulls.iter().find(is_its).unwrap_or_else(|| panic!("{name}: {pulls:#?}"));
+        let image = attribute(pull, "container.image.name");
+        assert!(image.ends_with(&format!("/{group}/{name}")), "{pull:#?}");
+        assert_eq!(attribute(pull, "ephemon.image.pre_pulled"), "true", "{pull:#?}");
+        assert!(!attribute(pull, "ephemon.image.bytes").is_empty(), "{pull:#?}");
+        // It began before anybody had asked for its container.
+        let parent = spans.values().find(|span| span.span_id == pull.parent_span_id).unwrap();
+        assert_eq!(attribute(parent, "k8s.container.name"), container, "{parent:#?}");
+        assert!(pull.start_time_unix_nano < parent.start_time_unix_nano, "{pull:#?} {parent:#?}");
+    }
     let complaints: Vec<_> =
         agent.log().lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect();
     assert_eq!(complaints, Vec::<String>::new());

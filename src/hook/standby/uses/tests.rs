@@ -151,3 +151,16 @@ fn only_so_much_is_read_and_only_for_so_long() {
     assert_eq!(found(&root).0.len(), 8);
     assert_eq!(Uses::of(&settings(&root), Instant::now()).list, []);
 }
+
+#[test]
+fn the_images_that_are_told_ahead_are_those_that_the_kubelet_would_pull() {
+    let images = ["b:1", "a", "b:1", "a:latest", "c@sha256:0"];
+    let list = images.iter().filter_map(|image| Use::new(image, true)).collect();
+    let uses = Uses { list, is_counted: true };
+    for policy in [None, Some("Always")] {
+        assert_eq!(uses.images(policy).as_deref(), Some("b:1 a a:latest c@sha256:0"));
+    }
+    assert_eq!(uses.images(Some("IfNotPresent")).as_deref(), Some("b:1 c@sha256:0"));
+    assert_eq!(uses.images(Some("Never")), None);
+    assert_eq!(Uses::default().images(None), None);
+}

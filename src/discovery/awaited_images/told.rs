@@ -1,0 +1,92 @@
+//! Images that the hook tells of before it adds their containers: those of a job's container actions
+//! (`EPHEMON_ACTION_IMAGES`). Pure.
+//!
+//! They are in the spec of an ephemeral container, which the API server lets nobody change, and count
+//! until that container has ended, or a container has them. So only who can add ephemeral containers
+//! can tell of images; a process of the job cannot.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use ephemon_contract::action_images::{MAX_ACTION_IMAGES, of_variable};
+use ephemon_contract::env;
+use k8s_openapi::api::core::v1::{ContainerStatus, EphemeralContainer};
+
+use super::{TakenImage, image_name};
+use crate::logs::names::is_label;
+
+/// What a pod's ephemeral containers tell of.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Those that no container has yet, in the order in which steps use them.
+    pub(super) coming: Vec<Arc<str>>,
+    /// Those that a container has.
+    pub(super) taken: Vec<TakenImage>,
+    /// There is one that is none.
+    pub(super) has_invalid: bool,
+    /// There are more than are read.
+    pub(super) has_more: bool,
+}
+
+// === impl Told ===
+
+impl Told {
+    pub(super) fn of(
+        containers: &[EphemeralContainer],
+        statuses: &HashMap<&str, &ContainerStatus>,
+    ) -> Self {
+        let mut told = Self::default();
+        let mut names: Vec<String> = Vec::new();
+        let all = containers.iter().filter(|container| !has_ended(container, statuses));
+        for given in all.filter_map(value).flat_map(of_variable) {
+            let Some(name) = image_name::with_tag(given) else {
+                told.has_invalid = true;
+                continue;
+            };
+            if names.contains(&name) {
+                continue;
+            }
+            if names.len() >= MAX_ACTION_IMAGES {
+                told.has_more = true;
+                break;
+            }
+            names.push(name);
+        }
+        if !names.is_empty() {
+            told.divide(names, containers);
+        }
+        told
+    }
+
+    fn divide(&mut self, names: Vec<String>, containers: &[EphemeralContainer]) {
+        let asked: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let mut takers: HashMap<String, &str> = HashMap::new();
+        for container in containers.iter().filter(|container| is_label(&container.name)) {
+            let image = container.image.as_deref().and_then(image_name::with_tag);
+            if let Some(image) = image.filter(|image| asked.contains(image.as_str())) {
+                takers.entry(image).or_insert(&container.name);
+            }
+        }
+        for name in names {
+            match takers.get(&name) {
+                Some(container) => {
+                    let container = Arc::from(*container);
+                    self.taken.push(TakenImage { name: name.into(), container });
+                }
+                None => self.coming.push(name.into()),
+            }
+        }
+    }
+}
+
+/// If a variable is set twice, the kubelet uses the last one.
+fn value(container: &EphemeralContainer) -> Option<&str> {
+    let mut variables = container.env.iter().flatten();
+    variables.rfind(|variable| variable.name == env::ACTION_IMAGES)?.value.as_deref()
+}
+
+fn has_ended(container: &EphemeralContainer, statuses: &HashMap<&str, &ContainerStatus>) -> bool {
+    let status = statuses.get(container.name.as_str());
+    let state = status.and_then(|status| status.state.as_ref());
+    state.is_some_and(|state| state.terminated.is_some())
+}
