@@ -41,7 +41,9 @@ impl Driver {
             Action::SettleMissed if self.held.is_apart(&container) => {
                 self.reports.vacant(&container);
             }
+            Action::SettleMissed if self.never_ran(&container) => {}
             Action::SettleMissed => {
+                self.reports.begun(&mut container);
                 let closed = self.held.close_missed(container);
                 self.reports.closed(closed);
             }
