@@ -63,6 +63,7 @@ pub const POOLS: &[Pool] = &[
     always("counts of jobs by name", (tally::MAX_LABELS + 1) * tally::SET_BYTES),
     always("changes of pods", feed::FEED_BYTES),
     always("containers by name", inventory::MAX_CONTAINERS * inventory::CONTAINER_BYTES),
+    always("ends that the runtime tells before the start", inventory::LONE_ENDS_BYTES),
     always(
         "specs of pods",
         inventory::MAX_TOTAL_SPEC_BYTES + PODS * inventory::GUARANTEED_SPEC_BYTES,
