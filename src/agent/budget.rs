@@ -78,6 +78,7 @@ pub const POOLS: &[Pool] = &[
     ),
     always("nested containers without a place", ephemon_capture::WAITING_BYTES),
     always("nested containers that were removed", ephemon_capture::MISSED_BYTES),
+    always("monitors of nested containers", ephemon_capture::MONITORS_BYTES),
     always("names of nested containers being read", nested::NAMES_BYTES),
     always("debug containers", debug_containers::DEBUG_BYTES),
     always(

@@ -72,6 +72,8 @@ impl Driver {
         if !self.held.pods.contains_key(uid) {
             return;
         }
+        // With its containers, as long as they are held.
+        self.held.count_monitors();
         // Those beside the pod are in its books as long as it is held.
         let nested = self.held.population.nested(uid).iter();
         let nested: Vec<_> =
