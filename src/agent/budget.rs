@@ -63,6 +63,7 @@ pub const POOLS: &[Pool] = &[
     always("counts of jobs by name", (tally::MAX_LABELS + 1) * tally::SET_BYTES),
     always("changes of pods", feed::FEED_BYTES),
     always("containers by name", inventory::MAX_CONTAINERS * inventory::CONTAINER_BYTES),
+    always("ends that the runtime tells before the start", inventory::LONE_ENDS_BYTES),
     always(
         "specs of pods",
         inventory::MAX_TOTAL_SPEC_BYTES + PODS * inventory::GUARANTEED_SPEC_BYTES,
@@ -77,6 +78,7 @@ pub const POOLS: &[Pool] = &[
     ),
     always("nested containers without a place", ephemon_capture::WAITING_BYTES),
     always("nested containers that were removed", ephemon_capture::MISSED_BYTES),
+    always("monitors of nested containers", ephemon_capture::MONITORS_BYTES),
     always("names of nested containers being read", nested::NAMES_BYTES),
     always("debug containers", debug_containers::DEBUG_BYTES),
     always(

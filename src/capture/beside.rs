@@ -13,6 +13,8 @@ pub(crate) struct Beside {
     settled_ns: u64,
     /// Σ CPU time of the others, nanoseconds, when it was last read.
     living_ns: u64,
+    /// CPU time of the engine's own processes that watch them, nanoseconds.
+    monitors_ns: u64,
     /// CPU time that may have been missed at ends, nanoseconds: an estimate.
     missed_ns: u64,
     /// CPU time when the pod's accounting began, nanoseconds.
@@ -22,9 +24,9 @@ pub(crate) struct Beside {
 // === impl Beside ===
 
 impl Beside {
-    /// CPU time of all of them, nanoseconds.
+    /// CPU time of all of them and of their monitors, nanoseconds.
     pub(crate) fn cpu_ns(self) -> u64 {
-        self.settled_ns.saturating_add(self.living_ns)
+        self.settled_ns.saturating_add(self.living_ns).saturating_add(self.monitors_ns)
     }
 
     /// The same since the pod's accounting began.
@@ -40,6 +42,12 @@ impl Beside {
     /// Those that are not over were read.
     pub(crate) fn read(&mut self, living_ns: u64) {
         self.living_ns = living_ns;
+    }
+
+    /// The processes that watch them have used so much more, nanoseconds.
+    pub(crate) fn monitors_used(&mut self, cpu_ns: u64) {
+        self.is_used = true;
+        self.monitors_ns = self.monitors_ns.saturating_add(cpu_ns);
     }
 
     /// One is over that has used so much. The sum stays what it is until the others are read.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ephemon_cgroup::{Files, Hierarchy, cpu_ns};
+use ephemon_cgroup::{Files, Hierarchy, cpu_ns, nested_name};
 use ephemon_discovery::cgroups::holds_processes;
 use ephemon_model::Usage;
 
@@ -121,6 +121,15 @@ impl EnginesDirectories {
                 directory.is_disturbed = true;
             }
         }
+    }
+
+    /// How many containers of no pod are in the directory.
+    pub(crate) fn others_of_nobody(&self, directory: &Path) -> u64 {
+        let others = self.foreign.iter().filter(|group| {
+            let is_monitors = nested_name::is_monitors(group);
+            group.parent() == Some(directory) && !is_monitors && !self.pending.contains(group)
+        });
+        others.count() as u64
     }
 
     /// These groups are waiting for whose they are.

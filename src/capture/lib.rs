@@ -7,7 +7,7 @@
 //! `population` knows the containers, their timers and which have a place, `cadence` how often to sample. The values go
 //! into the [`readings`]; what a final reading missed is computed in the pod's `ledger`, from the
 //! `additive` values; for nested containers, in that of their `engines_directories`, and `beside` adds up
-//! what they use outside the pod. A `spot` reading is one that is asked for, at a moment between the samples.
+//! what they use outside the pod, with what `monitors` of theirs use. A `spot` reading is one that is asked for, at a moment between the samples.
 
 mod additive;
 mod beside;
@@ -18,6 +18,7 @@ mod exit_watch;
 mod ledger;
 mod life;
 mod look;
+mod monitors;
 mod nested;
 mod pod;
 mod population;
@@ -27,6 +28,7 @@ pub mod readings;
 mod spot;
 
 pub use look::{Found, look};
+pub use monitors::MONITORS_BYTES;
 pub use population::{MAX_NESTED, WAITING_BYTES};
 pub use priority::real_time_is_allowed;
 pub use reader::{CaptureHandle, MISSED_BYTES, Options, StartError, start};

@@ -331,7 +331,6 @@ impl Life {
     fn removed(&self) -> Action {
         match self.exact_end() {
             _ if self.is_closed() || self.is_reported() => Action::Forget,
-            None if self.phase == Phase::Vacant => Action::Forget,
             Some(ended) => Action::SettleExact(ended),
             None => Action::SettleMissed,
         }

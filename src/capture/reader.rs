@@ -16,6 +16,7 @@ mod created;
 mod driver;
 mod held;
 mod missed;
+mod monitors;
 mod nested;
 mod poller;
 mod reports;
@@ -318,7 +319,13 @@ impl Reader {
                 }
                 CgroupEvent::Nested(group) => self.driver.nested(&group, source),
                 CgroupEvent::Foreign(group) => self.driver.held.engines.is_foreign(group),
-                CgroupEvent::ForeignGone(group) => self.driver.held.engines.is_gone(&group),
+                CgroupEvent::Monitors { group, from_birth } => {
+                    self.driver.held.monitors.add(group, from_birth);
+                }
+                CgroupEvent::ForeignGone(group) => {
+                    self.driver.held.monitors.remove(&group);
+                    self.driver.held.engines.is_gone(&group);
+                }
                 CgroupEvent::Unseen(directory) => self.driver.held.engines.disturb(&directory),
                 CgroupEvent::LeftOut { pod, count, beside } => {
                     self.driver.nested_left_out(&pod, count, beside);

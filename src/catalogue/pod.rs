@@ -55,7 +55,7 @@ pub static ROWS: &[Row<PodRecord>] = &[
     // In OTLP the nested containers say it themselves.
     Metric::counter(
         "s",
-        "CPU time of nested containers whose cgroups are beside the pod's: not in the pod's own counter.",
+        "CPU time of nested containers whose cgroups are beside the pod's, and of podman's monitors: not in the pod's own counter.",
     )
     .family("ephemon_pod_beside_cpu_usage_seconds_total")
     .one(|pod| pod.beside_cpu_ns.map(Value::Nanos)),

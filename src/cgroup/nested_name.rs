@@ -23,6 +23,9 @@ const BUILDKIT: &str = "buildkit";
 /// podman pod, which holds containers.
 const LIBPOD_PARENT: &str = "libpod_parent";
 
+/// What podman calls the group of its monitors there.
+const MONITORS: &str = "conmon";
+
 /// What makes a nested container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Engine {
@@ -60,7 +63,7 @@ pub fn parse<'a>(parent: &str, name: &'a str) -> NestedName<'a> {
     // A user's systemd, below which rootless engines make their groups.
     let is_users = name.starts_with("user@");
     // What moves an engine's own processes out of the way: the `dind` script and podman's monitor.
-    let is_own = matches!(name, "init" | "init.scope" | "conmon" | "supervisor");
+    let is_own = matches!(name, "init" | "init.scope" | MONITORS | "supervisor");
     if scope.is_some() || is_own || (is_unit && !is_users) {
         return NestedName::Other;
     }
@@ -76,6 +79,12 @@ pub fn engines_directory(group: &Path) -> Option<&Path> {
         || directory.parent().and_then(name).is_some_and(|name| name == LIBPOD_PARENT);
     let is_engines = matches!(&*own, "docker" | BUILDKIT | LIBPOD_PARENT);
     (is_engines || is_podmans_pod()).then_some(directory)
+}
+
+/// Whether a group is that of podman's monitors of all containers in its directory.
+pub fn is_monitors(group: &Path) -> bool {
+    let is_named = group.file_name().is_some_and(|name| name == MONITORS);
+    is_named && engines_directory(group).is_some()
 }
 
 fn container<'a>(parent: &str, stem: &'a str) -> Option<NestedName<'a>> {
@@ -157,6 +166,14 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(engines_directory(Path::new(group)), directory.map(Path::new), "{group}");
+        }
+        for (group, expected) in [
+            ("libpod_parent/conmon", true),
+            ("libpod_parent/pod/conmon", true),
+            ("x/conmon", false),
+            ("libpod_parent/x", false),
+        ] {
+            assert_eq!(is_monitors(Path::new(group)), expected, "{group}");
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod ancestry;
 mod beside;
 mod directories;
 mod error;
+mod event;
 mod foreign;
 mod nested;
 mod nested_watch;
@@ -28,40 +29,13 @@ use rustix::io::Errno;
 
 use directories::{directories, some_directories};
 pub use error::WatchError;
+pub use event::CgroupEvent;
 pub use foreign::holds_processes;
 use nested::Groups;
 pub use nested::{MAX_FOLLOWED, NESTED_GROUPS_BYTES, NestedGroup};
 
 /// Buffer for one read of events, in bytes: about 800 events.
 const EVENT_BUFFER_BYTES: usize = 64 * 1024;
-
-/// A change in the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupEvent {
-    /// A pod's directory was created, at this path below the watched root.
-    PodCreated(PodUid, PathBuf),
-    /// A container's directory was created, at this path below the watched root.
-    Created(ContainerId, PodUid, PathBuf),
-    /// The group of a nested container was found.
-    Nested(Box<NestedGroup>),
-    /// In an engine's directory is a group that is not followed, or not of a pod.
-    Foreign(PathBuf),
-    /// One that may have been such was removed.
-    ForeignGone(PathBuf),
-    /// In this directory of an engine groups may have come and gone unseen.
-    Unseen(PathBuf),
-    /// So many groups of nested containers of a pod were found, below or beside it, and are not followed.
-    #[expect(missing_docs, reason = "said above")]
-    LeftOut { pod: PodUid, count: u64, beside: bool },
-    /// The `cgroup.events` of a container, or of a nested one by its key, changed.
-    Changed(ContainerId),
-    /// The directory of a container, or of a nested one by its key, was removed.
-    Removed(ContainerId),
-    /// A pod's directory was removed.
-    PodRemoved(PodUid),
-    /// The kernel dropped events; only a walk can find the changes.
-    Overflow,
-}
 
 /// The watched tree.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ pub use named::Named;
 pub use nested::{EngineNames, MAX_NESTED_KNOWN, NESTED_BYTES};
 pub use runners::{ORIGIN_BYTES, RunnerFacts, RunnerPod};
 pub use snapshot::{ListedContainer, ListedPod};
-pub use state::{CONTAINER_BYTES, MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
+pub use state::{CONTAINER_BYTES, LONE_ENDS_BYTES, MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
 pub use teller::{RUNNER_CONTAINER, Teller};
 pub use told::RuntimeWord;
 pub use watched::{API_TIMEOUT, DELETED_RETENTION, UNLISTED_TIMEOUT};

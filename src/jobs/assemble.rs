@@ -67,6 +67,10 @@ impl JobEvidence {
         let is_others = |one: &Container| matches!(one.role, Role::Debug | Role::Nested);
         let of_its_time = |one: &Container| !is_others(one) || window.meets(&one.window);
         containers.retain(of_its_time);
+        let totals = Totals::of(&containers);
+        // What the pod did before its job, as its init containers did, is no part of the job's time. It is
+        // counted, and not shown with times that are not its own.
+        containers.retain(|one| one.role.is_of_job() || window.meets(&one.window));
         fit(&window, &mut phases, &mut steps, &mut containers);
         let parts = Parts { phases: &phases, steps: &steps, containers: &containers };
         let completed = self.completed.as_ref().map(|(_, said)| said);
@@ -74,7 +78,6 @@ impl JobEvidence {
             Some(ci) => self.ci_result(&ci.system, &containers),
             None => parts.result(completed, runner_end.as_ref()),
         };
-        let totals = Totals::of(&containers);
         let span = identity.key().span();
         Some(Job {
             identity,
@@ -213,7 +216,7 @@ fn shut(
     }
 }
 
-/// Every part lies within the job. Containers that are no part of it live longer, and are shown as far
+/// Every part lies within the job. Containers that are no part of it may live longer, and are shown as far
 /// as they were there with it.
 fn fit(job: &Window, phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container]) {
     for phase in phases {

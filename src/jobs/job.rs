@@ -31,7 +31,7 @@ pub struct Job {
     pub phases: Vec<Phase>,
     /// Its steps, by their beginnings.
     pub steps: Vec<Step>,
-    /// Its containers, by their beginnings.
+    /// Its containers, by their beginnings, and the pod's others that were there in its time.
     pub containers: Vec<Container>,
     /// When the pod and its runner began, of a runner's pod.
     pub runner_start: Option<RunnerStart>,
@@ -65,7 +65,7 @@ pub struct Totals {
     /// The runner's own containers and sidecars, from their start on: their wait for the job is in it.
     /// Nothing where they are in `figures`.
     pub runner: Figures,
-    /// Init containers of the pod: over before the job began.
+    /// Init containers of the pod, those among them that were over before the job began.
     pub init: Figures,
 }
 

@@ -144,6 +144,35 @@ fn a_container_beside_the_pods_is_the_pods_by_its_ancestry() {
 }
 
 #[test]
+fn podmans_monitors_beside_the_pods_are_in_the_pods_books() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _beside = beside_others();
+    let rig = Rig::start("nested-monitors", 2);
+    let monitors = rig.beside("libpod_parent/conmon");
+    let group = rig.beside(&format!("libpod_parent/libpod-{}", engine_id()));
+    rig.run(1, &group, 100_000);
+    rig.run(2, &monitors, 300_000);
+    let (used, watching) = (rig.cpu(&group), rig.cpu(&monitors));
+    assert!(watching > used && used > 0.0, "{watching} {used}");
+    let labels = [("pod", "nested-monitors")];
+    let whole = |ledger: &Ledger| ledger.sum("ephemon_pod_beside_cpu_usage_seconds_total", &labels);
+    let ledger = rig.scrape_until(|ledger| {
+        whole(ledger).is_some_and(|seconds| is_near(seconds, used + watching))
+    });
+    let nested = ledger
+        .with(CPU, &[])
+        .filter(|(series, _)| series.label("container_type").starts_with("nested"));
+    assert_eq!(nested.count(), 1, "the monitors are no container: {ledger:?}");
+    if let Some(error) = ledger.sum(ERROR, &labels) {
+        assert!(error < 0.05, "{error}");
+    }
+    rig.end(1, &group);
+    rig.end(2, &monitors);
+}
+
+#[test]
 fn a_job_that_makes_a_thousand_groups_is_held_to_its_bounds() {
     if !all_there(&PARTS) {
         return;

@@ -81,6 +81,11 @@ impl Held {
         }
     }
 
+    /// Whether the pod has used CPU time in a container that was removed, and in which no process was seen.
+    pub(super) fn has_left_over(&mut self, container: &Container) -> bool {
+        self.cpu_left_over(container).is_some_and(|left_ns| left_ns > EXACT_WITHIN_NS)
+    }
+
     /// CPU time of the pod that belongs neither to this container nor to any other. `None` if it
     /// cannot be determined, or if another container was removed whose own handling will determine
     /// it.
@@ -151,8 +156,14 @@ impl Held {
                 continue;
             };
             match container.life.phase() {
-                // Already in the readings, or without any.
-                Phase::Empty { reported: true, .. } | Phase::Vacant => {}
+                // Already in the readings.
+                Phase::Empty { reported: true, .. } => {}
+                // A process may have come since. Where it is gone again, its removal tells.
+                Phase::Vacant => {
+                    if container.read_cpu(&mut self.buffer) {
+                        running.push(*key);
+                    }
+                }
                 Phase::Empty { .. } => {
                     // Removed or not, its values are as good as final.
                     container.read_cpu(&mut self.buffer);

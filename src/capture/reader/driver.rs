@@ -246,6 +246,7 @@ impl Driver {
     /// Balances every pod's accounting.
     pub(super) fn balance_all(&mut self) {
         self.settle_all_missed();
+        self.held.count_monitors();
         self.held.balance_directories();
         let uids: Vec<PodUid> = self.held.pods.keys().cloned().collect();
         for uid in uids {

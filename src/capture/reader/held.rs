@@ -1,7 +1,7 @@
 //! The containers and pods of the node with their open files.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use ephemon_cgroup::Hierarchy;
@@ -12,6 +12,7 @@ use crate::container::Container;
 use crate::engines_directories::EnginesDirectories;
 use crate::exit_watch;
 use crate::life::Life;
+use crate::monitors::Monitors;
 use crate::pod::Pod;
 use crate::population::{Admission, Kind, Population};
 
@@ -22,6 +23,7 @@ pub(super) struct Held {
     pub(super) containers: HashMap<u64, Container>,
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) engines: EnginesDirectories,
+    pub(super) monitors: Monitors,
     pub(super) missed: Missed,
     pub(super) buffer: Vec<u8>,
 }
@@ -32,8 +34,9 @@ impl Held {
     pub(super) fn new(hierarchy: Hierarchy, population: Population) -> Self {
         let (containers, pods) = (HashMap::new(), HashMap::new());
         let engines = EnginesDirectories::default();
+        let monitors = Monitors::default();
         let (missed, buffer) = (Missed::new(Instant::now()), Vec::new());
-        Self { hierarchy, population, containers, pods, engines, missed, buffer }
+        Self { hierarchy, population, containers, pods, engines, monitors, missed, buffer }
     }
 
     /// Adds a container, without a place.
@@ -72,13 +75,21 @@ impl Held {
     /// Removes a container.
     pub(super) fn remove(&mut self, id: &ContainerId) -> Option<Container> {
         let key = self.population.remove(id)?;
-        self.containers.remove(&key)
+        let container = self.containers.remove(&key)?;
+        if container.is_beside() {
+            self.monitors.ended(&container.path, &container.pod);
+        }
+        Some(container)
+    }
+
+    /// A group's directory in the watched hierarchy.
+    pub(super) fn watched(&self, path: &Path) -> PathBuf {
+        self.hierarchy.watched_root().unwrap_or(Path::new("/")).join(path)
     }
 
     /// When a directory was created, as far as the file system stores it.
     pub(super) fn made(&self, path: &Path) -> SystemTime {
-        let root = self.hierarchy.watched_root().unwrap_or(Path::new("/"));
-        let metadata = std::fs::metadata(root.join(path));
+        let metadata = std::fs::metadata(self.watched(path));
         metadata.and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
     }
 

@@ -8,6 +8,8 @@
 //! Source: gVisor `runsc/container/container.go` (`setupCgroupForRoot`, `setupCgroupForSubcontainer`) and
 //! `pkg/shim/v1/runsc/service.go` (`setPodCgroup`); CRI-O `internal/config/cgmgr` (`CreateSandboxCgroup`).
 
+use ephemon_model::ContainerType;
+
 use super::driver::Driver;
 use super::held::Held;
 use super::reports::Reports;
@@ -34,6 +36,27 @@ impl Driver {
             self.networks_due.push(uid);
         }
         Some(Event::IsVacant(true))
+    }
+
+    /// Whether no process was in a group that was removed, as far as anybody can tell. One that came later
+    /// than a start takes, and was gone before the next look, was not seen; but the pod has used more than its
+    /// other containers then.
+    pub(super) fn never_ran(&mut self, container: &Container) -> bool {
+        if container.life.phase() != Phase::Vacant {
+            return false;
+        }
+        let Container { pod, id, .. } = container;
+        // The first group of a pod is that of its sandbox, which CRI-O makes for no process. The container is
+        // no longer held here.
+        let oldest = self.held.population.oldest_container(pod);
+        let oldest = oldest.and_then(|key| self.held.containers.get(&key));
+        let is_first = oldest.is_none_or(|oldest| container.life.created() < oldest.life.created());
+        let is_named = || {
+            let facts = self.reports.inventory.container(pod, id);
+            let sandboxes = [ContainerType::Sandbox, ContainerType::SharedSandbox];
+            facts.is_some_and(|facts| !sandboxes.contains(&facts.container_type))
+        };
+        (is_first && !is_named()) || !self.held.has_left_over(container)
     }
 }
 
@@ -64,7 +87,9 @@ impl Held {
     /// their groups either. A group for a sandbox without processes says nothing about the others.
     pub(super) fn is_apart(&mut self, container: &Container) -> bool {
         let uid = &container.pod;
-        if container.life.phase() != Phase::Fresh || container.nested.is_some() {
+        if !matches!(container.life.phase(), Phase::Fresh | Phase::Vacant)
+            || container.nested.is_some()
+        {
             return false;
         }
         if !self.hierarchy.has_events()

@@ -174,7 +174,12 @@ impl CgroupTree {
             }
             // What an engine's own processes use there is no container's: podman's monitors start and
             // remove containers.
-            (NestedName::Other, _) => is_foreign(&path, events),
+            (NestedName::Other, home) => {
+                is_foreign(&path, events);
+                if home.is_none() && nested_name::is_monitors(&path) {
+                    events.push(CgroupEvent::Monitors { group: path, from_birth });
+                }
+            }
         }
     }
 

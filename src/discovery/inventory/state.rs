@@ -5,6 +5,7 @@
 
 mod bounds;
 mod limited;
+mod lone_ends;
 mod nested;
 mod sandboxed;
 mod standing;
@@ -22,6 +23,8 @@ use super::nested::Nested;
 use super::order::{Creation, Found, Order};
 use super::watched::{ApiState, Standing, judge};
 use super::{ContainerFacts, Evidence, EvidenceSource, Observation, Verdict};
+pub use lone_ends::LONE_ENDS_BYTES;
+use lone_ends::LoneEnds;
 pub(super) use touched::Touched;
 
 /// Most containers: those that the agent reports after their end (`--max-ended`, 10 000) and those
@@ -49,6 +52,7 @@ pub(super) struct State {
     pub(super) containers: HashMap<ContainerId, Container>,
     pub(super) nested: Nested,
     unborn: usize,
+    lone_ends: LoneEnds,
     /// Memory of all specs in bytes, after the last one was added.
     spec_bytes: usize,
     next: u64,
@@ -74,6 +78,7 @@ impl State {
             containers: HashMap::new(),
             nested: Nested::default(),
             unborn: 0,
+            lone_ends: LoneEnds::default(),
             spec_bytes: 0,
             next: 0,
             dropped: 0,

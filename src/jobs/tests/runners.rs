@@ -61,6 +61,22 @@ fn no_container_that_begins_before_a_runner_makes_a_job_of_it() {
     assert_eq!(whole.job_evidence().job(Some(s(100))), None);
 }
 
+/// The runner waits for its job, and what prepared its pod was over long ago.
+#[test]
+fn an_init_container_that_was_over_before_the_job_is_counted_and_not_shown_in_it() {
+    let mut story = Story::whole();
+    story.container("ephemon-install", ContainerType::Init, None, (1, 2), 0, 300);
+    let before = job(&Story::whole());
+    let after = job(&story);
+    assert_eq!(after.containers, before.containers);
+    assert!(after.window.start.ns > s(2) && after.window == before.window);
+    let init_ns = |job: &Job| job.totals.init.cpu_ns.unwrap_or(0);
+    assert_eq!(init_ns(&after) - init_ns(&before), 300_000_000);
+    assert_eq!(after.totals.figures, before.totals.figures);
+    let shown = after.containers.iter().filter(|one| one.window.duration_ns() == Some(0));
+    assert_eq!(shown.count(), 0);
+}
+
 #[test]
 fn a_debug_container_in_a_runners_pod_is_no_step_and_fails_no_job() {
     let mut idle = Story::idle();

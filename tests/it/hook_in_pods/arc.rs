@@ -2,6 +2,7 @@
 //! pods that its container hook creates. The runner itself is a stand-in that writes the real one's
 //! lines, the message of the job among them, as in GitHub's image.
 
+mod kubernetes;
 mod objects;
 
 use ephemon_contract::trace::RunKey;
@@ -20,7 +21,7 @@ const RUNNERS: [(&str, Mode, &str, &str); 4] = [
     ("linux-runner-default", Mode::Default, "Succeeded", "success"),
     ("linux-runner-sidecar", Mode::DindSidecar, "Failed", "failure"),
     ("linux-runner-classic", Mode::DindClassic, "Succeeded", "success"),
-    ("linux-runner-kube", Mode::Kubernetes, "Succeeded", "success"),
+    ("linux-runner-kube", Mode::KubernetesNovolume, "Succeeded", "success"),
 ];
 
 fn all_of_agent(what: &str, agent: &Installed) -> String {
@@ -44,7 +45,7 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
         arc.writes(name, "[RUNNER 2026-11-23 12:19:01Z INFO Listener] Listening for Jobs\n");
         arc.says(name, &format!("Running job: build {name}"));
         // Without it, ARC alone says which job it is.
-        if mode != Mode::Kubernetes {
+        if mode != Mode::KubernetesNovolume {
             arc.writes(name, &job_message(name));
         }
     }
@@ -57,7 +58,7 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     // While they run: named by ARC, and counted.
     let labels = |name: &'static str, mode| {
         let (workflow, job_id) = match mode {
-            Mode::Kubernetes => (".github/workflows/ci.yml", ""),
+            Mode::KubernetesNovolume => (".github/workflows/ci.yml", ""),
             _ => ("CI", name),
         };
         let repository = [("organization", "octo-org"), ("repository", "widgets")];
@@ -115,7 +116,7 @@ fn assert_traces(site: &Site, collector: &Backend, agent: &Installed, [workflow,
         let root = root(name);
         assert!(root.parent_span_id.iter().all(|byte| *byte == 0));
         // ARC does not know the attempt, without which nobody knows GitHub's trace.
-        assert_eq!(root.trace_id == github.0, mode != Mode::Kubernetes, "{name}");
+        assert_eq!(root.trace_id == github.0, mode != Mode::KubernetesNovolume, "{name}");
         assert_eq!(attribute(&root, "cicd.pipeline.task.run.result"), result);
     }
     // The runner's pod and those that it created are one job and one trace.

@@ -62,11 +62,9 @@ proptest! {
         let phase = rig.life.phase();
         let end = rig.on(ms, Event::Removed);
         let fits = match phase {
-            Phase::Closed | Phase::Vacant | Phase::Empty { reported: true, .. } => {
-                end == Action::Forget
-            }
+            Phase::Closed | Phase::Empty { reported: true, .. } => end == Action::Forget,
             Phase::Empty { .. } => matches!(end, Action::SettleExact(_)),
-            Phase::Fresh | Phase::Running => end == Action::SettleMissed,
+            Phase::Fresh | Phase::Vacant | Phase::Running => end == Action::SettleMissed,
         };
         prop_assert!(fits, "{phase:?} ends in {end:?}");
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_group_that_stays_without_a_process_is_vacant_and_has_no_end() {
+fn a_group_that_stays_without_a_process_is_vacant_and_may_have_run_unseen_before_its_removal() {
     let mut rig = Rig::without_events();
     rig.rows(
         999,
@@ -35,7 +35,7 @@ fn a_group_that_stays_without_a_process_is_vacant_and_has_no_end() {
     let mut rig = Rig::new();
     rig.rows(1000, looks());
     rig.on(1000, Event::IsVacant(true));
-    rig.rows(2000, vec![(Event::Removed, Action::Forget)]);
+    rig.rows(2000, vec![(Event::Removed, Action::SettleMissed)]);
 }
 
 #[test]

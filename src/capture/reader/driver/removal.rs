@@ -41,7 +41,9 @@ impl Driver {
             Action::SettleMissed if self.held.is_apart(&container) => {
                 self.reports.vacant(&container);
             }
+            Action::SettleMissed if self.never_ran(&container) => {}
             Action::SettleMissed => {
+                self.reports.begun(&mut container);
                 let closed = self.held.close_missed(container);
                 self.reports.closed(closed);
             }
@@ -70,6 +72,8 @@ impl Driver {
         if !self.held.pods.contains_key(uid) {
             return;
         }
+        // With its containers, as long as they are held.
+        self.held.count_monitors();
         // Those beside the pod are in its books as long as it is held.
         let nested = self.held.population.nested(uid).iter();
         let nested: Vec<_> =

@@ -1,6 +1,7 @@
 //! Events in an order that the reader's tests cannot bring about.
 
 mod missed;
+mod monitors;
 mod places;
 mod vacant;
 

@@ -253,6 +253,27 @@ fn the_group_of_an_engines_own_processes_is_known_as_no_containers() {
     assert_eq!(rig.read(), [CgroupEvent::ForeignGone(below)]);
 }
 
+/// Beside the pods they are in no container's values.
+#[test]
+fn the_group_of_podmans_monitors_beside_the_pods_is_known_as_theirs() {
+    let mut rig = Rig::new();
+    rig.make('a');
+    rig.beside("libpod_parent/conmon", "");
+    rig.beside("conmon", "");
+    let events = rig.walk();
+    let group = PathBuf::from("libpod_parent/conmon");
+    let found = CgroupEvent::Monitors { group: group.clone(), from_birth: false };
+    let is_theirs = |event: &&CgroupEvent| matches!(event, CgroupEvent::Monitors { .. });
+    assert_eq!(events.iter().filter(is_theirs).collect::<Vec<_>>(), [&found]);
+    assert!(events.contains(&CgroupEvent::Foreign(group.clone())));
+    rig.read();
+    std::fs::remove_dir_all(rig.root.path().join(&group)).unwrap();
+    assert!(rig.read().contains(&CgroupEvent::ForeignGone(group.clone())));
+    rig.beside("libpod_parent/conmon", "");
+    let made = CgroupEvent::Monitors { group, from_birth: true };
+    assert!(rig.read().contains(&made));
+}
+
 #[test]
 fn lost_events_are_made_up_for_by_the_next_walk() {
     let mut rig = Rig::new();

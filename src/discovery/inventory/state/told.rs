@@ -7,8 +7,9 @@ use std::time::Instant;
 use ephemon_model::{ContainerId, PodRef, PodUid};
 
 use super::State;
+use super::lone_ends::LoneEnd;
 use crate::inventory::facts::Container;
-use crate::inventory::{Evidence, EvidenceSource, RuntimeWord, Verdict};
+use crate::inventory::{Evidence, EvidenceSource, Observation, RuntimeWord, Verdict};
 
 /// Most containers of a pod of which only the runtime's events tell. The oldest is dropped first.
 const MAX_TOLD_PER_POD: usize = 64;
@@ -19,25 +20,37 @@ impl State {
     /// Enters what the runtime tells of a container, unless its pod is known not to be selected.
     pub(in crate::inventory) fn told(&mut self, told: RuntimeWord, now: Instant) {
         let RuntimeWord { id, mut word, pod, sandbox, is_new, is_over } = told;
+        self.join_lone_end(&id, &mut word, is_new);
         let known = self.containers.get(&id);
         let earlier = known.and_then(|known| known.observations.get(BY));
         let is_born = known.is_some_and(|known| known.created.is_some());
+        let finished = earlier.and_then(|word| word.finished);
         let has_run = word.started.or(earlier.and_then(|word| word.started)).is_some();
         let earlier_pod = || earlier.and_then(|word| word.pod.clone());
         let of_kernel = known.and_then(|known| known.pod.clone());
         let told_pod = word.pod.clone().or_else(earlier_pod);
-        let Some(uid) = of_kernel.or_else(|| told_pod.clone()) else { return };
+        let Some(uid) = of_kernel.or_else(|| told_pod.clone()) else {
+            return self.keep_lone_end(is_over, id, None, word, now);
+        };
         // The kernel knows better whose it is.
         let is_its = told_pod.is_none_or(|pod| pod == uid);
-        if !is_its || self.verdict(&uid, now) == Verdict::Unwanted {
+        if !is_its {
             return;
         }
+        if self.verdict(&uid, now) == Verdict::Unwanted {
+            return self.keep_lone_end(is_over, id, Some(uid), word, now);
+        }
         if is_over && !is_born && !has_run && word.exit.is_none() {
-            // Its creation, or its start, has failed.
-            return self.unsay(&id);
+            // Its creation, or its start, has failed; or its start is told later.
+            self.unsay(&id);
+            return self.keep_lone_end(is_over, id, Some(uid), word, now);
         }
         if is_new {
             self.unsay(&id);
+        } else {
+            // The time of a start that is told after the end may be the time at which it was told.
+            let finished = word.finished.or(finished);
+            word.started = word.started.map(|at| finished.map_or(at, |finished| at.min(finished)));
         }
         self.enter_pod(pod, sandbox, &uid, now);
         self.make_room(&uid, &id);
@@ -95,6 +108,35 @@ impl State {
         }
         if let Some(id) = sandbox {
             self.learn(Evidence::Sandbox { id, pod: Some(uid.clone()) }, now);
+        }
+    }
+
+    /// Keeps an end of which nothing is entered, because nothing else is known of the container, until its
+    /// start is told.
+    fn keep_lone_end(
+        &mut self,
+        is_over: bool,
+        id: ContainerId,
+        pod: Option<PodUid>,
+        word: Observation,
+        now: Instant,
+    ) {
+        if is_over {
+            let end = LoneEnd { finished: word.finished, exit: word.exit };
+            self.dropped += u64::from(self.lone_ends.push(id, pod, end, now));
+        }
+    }
+
+    /// Adds the end of a container that was told before its start.
+    fn join_lone_end(&mut self, id: &ContainerId, word: &mut Observation, is_new: bool) {
+        if is_new {
+            // Of another container with this id.
+            self.lone_ends.take(id);
+        } else if word.started.is_some()
+            && let Some(LoneEnd { finished, exit }) = self.lone_ends.take(id)
+        {
+            word.finished = word.finished.or(finished);
+            word.exit = word.exit.take().or(exit);
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Sources: actions-runner-controller, `controllers/actions.github.com/resourcebuilder.go`
 //! (`newEphemeralRunnerPod`) and `cmd/ghalistener/scaler/scaler.go`; runner-container-hooks v0.8.1,
-//! `packages/k8s/src/k8s/index.ts` (`createJobPod`, `createContainerStepPod`).
+//! `packages/k8s/src/k8s/index.ts` (`createJobPod`, `createContainerStepPod`), and v0.7.0, there
+//! `createPod` and `createJob`, in `packages/k8s/src/hooks` `prepare-job.ts` and `run-container-step.ts`.
 
 use std::io::Read as _;
 
@@ -29,7 +30,22 @@ pub(super) enum Mode {
     Default,
     DindSidecar,
     DindClassic,
+    /// With hook v0.7 and a volume for the work.
     Kubernetes,
+    KubernetesNovolume,
+}
+
+// === impl Mode ===
+
+impl Mode {
+    /// Where GitHub's image has the mode's container hook.
+    fn hook(self) -> Option<&'static str> {
+        match self {
+            Self::Kubernetes => Some("/home/runner/k8s/index.js"),
+            Self::KubernetesNovolume => Some("/home/runner/k8s-novolume/index.js"),
+            Self::Default | Self::DindSidecar | Self::DindClassic => None,
+        }
+    }
 }
 
 /// ARC in one namespace.
@@ -74,10 +90,8 @@ impl<'a> Arc<'a> {
     /// A runner that waits for a job.
     pub(super) fn runner(&self, name: &str, mode: Mode) {
         let uid = self.object(name);
-        let hook = json!({
-            "name": "ACTIONS_RUNNER_CONTAINER_HOOKS", "value": "/home/runner/k8s-novolume/index.js",
-        });
-        let env = if mode == Mode::Kubernetes { json!([hook]) } else { json!([]) };
+        let hook = |path| json!({"name": "ACTIONS_RUNNER_CONTAINER_HOOKS", "value": path});
+        let env = json!(mode.hook().map(hook).into_iter().collect::<Vec<_>>());
         let container = |name: &str, script: &str| {
             json!({
                 "name": name, "image": BUSYBOX, "command": ["sh", "-c", script],
@@ -97,7 +111,7 @@ impl<'a> Arc<'a> {
                 init.push(dind);
             }
             Mode::DindClassic => containers.push(container("dind", docker)),
-            Mode::Default | Mode::Kubernetes => {}
+            Mode::Default | Mode::Kubernetes | Mode::KubernetesNovolume => {}
         }
         let owner = json!({
             "apiVersion": "actions.github.com/v1alpha1", "kind": "EphemeralRunner", "name": name,
@@ -149,15 +163,54 @@ impl<'a> Arc<'a> {
         );
     }
 
-    /// A pod that the container hook creates for a runner's job; its name.
+    /// A pod that hook v0.7 creates for the container of a runner's job and a service of it; its name. The
+    /// volume is the runner's claim, for which the node has no storage.
+    pub(super) fn pod_of_job(&self, runner: &str) -> String {
+        let name = format!("{runner}-workflow");
+        let containers = json!([
+            hooks_container("job", WORK),
+            hooks_container("redis", "exec tail -f /dev/null"),
+        ]);
+        let metadata = json!({"name": name, "labels": {"runner-pod": runner}, "annotations": {}});
+        self.pod(metadata, json!({"containers": containers}));
+        name
+    }
+
+    /// A `Job` that hook v0.7 creates for a container action that ends with this code; the name of its
+    /// pod, once that is over.
+    pub(super) fn action(&self, runner: &str, code: u8) -> String {
+        let name = format!("{runner}-step-0a1b2c3d");
+        let script = format!("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit {code}");
+        let spec = json!({
+            "containers": [hooks_container("job", &script)], "restartPolicy": "Never",
+            "nodeName": NODE, "volumes": [],
+        });
+        let template = json!({"metadata": {"labels": {}, "annotations": {}}, "spec": spec});
+        let object = json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {
+                "name": name, "namespace": self.site.namespace(),
+                "labels": {"runner-pod": runner}, "annotations": {},
+            },
+            "spec": {"ttlSecondsAfterFinished": 300, "backoffLimit": 0, "template": template},
+        });
+        self.site.kubectl().apply(&object.to_string());
+        let selector = format!("job-name={name}");
+        let words = ["get", "pods", "-n", self.site.namespace(), "-l", &selector, "-o", "json"];
+        let over = || {
+            let all: Value = serde_json::from_str(&self.site.kubectl().run(&words)).ok()?;
+            let pod = all["items"].as_array()?.first()?;
+            let phase = pod["status"]["phase"].as_str()?;
+            let is_over = ["Succeeded", "Failed"].contains(&phase);
+            is_over.then(|| pod["metadata"]["name"].as_str().unwrap().to_owned())
+        };
+        until(PATIENCE, over).unwrap_or_else(|| panic!("{}", self.site.kubectl().run(&words)))
+    }
+
+    /// A pod that hook v0.8 creates for a runner's job; its name.
     pub(super) fn workflow_pod(&self, runner: &str, suffix: &str) -> String {
         let name = format!("{runner}-{suffix}");
-        let container = |name: &str, script: &str| {
-            json!({
-                "name": name, "image": BUSYBOX, "command": ["sh", "-c", script],
-                "resources": {"requests": {"cpu": "10m"}},
-            })
-        };
+        let container = hooks_container;
         let mut containers = vec![container("job", WORK)];
         let mut init = Vec::new();
         if suffix == "workflow" {
@@ -203,4 +256,12 @@ impl<'a> Arc<'a> {
         let more = ["--subresource=status", "--type=merge", "-p", &patch];
         self.site.kubectl().run(&[&words[..], &more[..]].concat());
     }
+}
+
+/// A container of a pod that the container hook creates.
+fn hooks_container(name: &str, script: &str) -> Value {
+    json!({
+        "name": name, "image": BUSYBOX, "command": ["sh", "-c", script],
+        "resources": {"requests": {"cpu": "10m"}},
+    })
 }

@@ -121,4 +121,38 @@ fn a_sandbox_without_processes_is_not_shown_and_its_containers_are() {
     put(root.path(), "poda", 9_000, 1);
     driver.removed(&id(3));
     assert_eq!(driver.cpu(3), Some((5, Some(Quality::Residual))));
+    // What was late, and over before the next look, is in the pod's use only.
+    put(root.path(), "poda/4", 0, 0);
+    driver.created(&id(4), &uid('a'), Path::new("poda/4"), Source::Inotify);
+    driver.all_due(LATER);
+    assert_eq!(driver.cpu(4), None);
+    put(root.path(), "poda", 16_000, 1);
+    driver.removed(&id(4));
+    assert_eq!(driver.cpu(4), Some((7, Some(Quality::Residual))));
+    // One that never had a process leaves nothing, nor does the sandbox.
+    put(root.path(), "poda/5", 0, 0);
+    driver.created(&id(5), &uid('a'), Path::new("poda/5"), Source::Inotify);
+    driver.all_due(LATER);
+    driver.removed(&id(5));
+    put(root.path(), "poda", 20_000, 1);
+    driver.removed(&id(1));
+    assert_eq!((driver.cpu(5), driver.cpu(1)), (None, None));
+}
+
+/// One that has begun since the last look has used what is read of it, and another's use is the rest.
+#[test]
+fn a_late_process_keeps_its_use_when_another_container_is_missed() {
+    let root = tempfile::tempdir().unwrap();
+    let mut driver = driver(root.path());
+    put(root.path(), "poda", 0, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.create(root.path(), 1, 'a', 0);
+    driver.create(root.path(), 2, 'a', 1_000);
+    put(root.path(), "poda/3", 0, 0);
+    driver.created(&id(3), &uid('a'), Path::new("poda/3"), Source::Inotify);
+    driver.all_due(LATER);
+    put(root.path(), "poda/3", 6_000, 1);
+    put(root.path(), "poda", 9_000, 1);
+    driver.removed(&id(2));
+    assert_eq!(driver.cpu(2), Some((3, Some(Quality::Residual))));
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use ephemon_model::{ContainerType, Exit};
 
 use super::*;
-use crate::inventory::Observation;
 use crate::inventory::watched::ApiState;
 
 fn uid(n: u32) -> PodUid {
@@ -127,6 +126,42 @@ fn a_creation_that_failed_leaves_nothing_but_what_others_know() {
     state.told(undone(2), Instant::now());
     assert_eq!(code(&mut state, 2), None);
     assert!(state.containers.contains_key(&id(2)), "the kernel knows it");
+}
+
+#[test]
+fn an_end_that_is_told_before_the_start_is_not_lost_though_it_has_no_code() {
+    let gone = |n| {
+        let mut told = undone(n);
+        (told.word.pod, told.pod, told.sandbox) = (None, None, None);
+        told
+    };
+    // The runtime does not say when it was started: that is when it is told.
+    for words in [
+        vec![created(1), undone(1), started(1, 11)],
+        vec![created(1), gone(1), started(1, 11)],
+        vec![gone(1), started(1, 11)],
+        vec![undone(1), started(1, 11), started(1, 12)],
+    ] {
+        let mut state = state(words);
+        let run = &state.snapshot(Instant::now())[0].runs[0];
+        assert_eq!((run.started, run.finished), (Some(at(9)), Some(at(9))));
+        state.created(&uid(1), &id(99), at(1), Instant::now());
+        let sandbox = state.container(&uid(1), &id(99)).unwrap();
+        assert_eq!(sandbox.container_type, ContainerType::Sandbox, "nothing runs in it");
+    }
+    let mut state = state([undone(1), created(1), started(1, 11)]);
+    let run = &state.snapshot(Instant::now())[0].runs[0];
+    assert_eq!((run.started, run.finished), (Some(at(11)), None), "the end was another's");
+}
+
+#[test]
+fn of_an_end_without_its_pod_the_code_is_known_once_its_start_is_told() {
+    let mut end = over(1, 12, 3);
+    (end.word.pod, end.pod, end.sandbox) = (None, None, None);
+    let mut state = state([end, started(1, 11)]);
+    assert_eq!(code(&mut state, 1), Some(3));
+    let run = &state.snapshot(Instant::now())[0].runs[0];
+    assert_eq!((run.started, run.finished), (Some(at(11)), Some(at(12))));
 }
 
 #[test]
