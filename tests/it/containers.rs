@@ -120,11 +120,7 @@ fn scenario(flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
 }
 
 /// The same by this handler of the runtime.
-fn scenario_by(
-    handler: &str,
-    flags: &[&str],
-    life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>,
-) {
+fn scenario_by(handler: &str, flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
     if !all_there(&PARTS) {
         return;
     }
