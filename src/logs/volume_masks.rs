@@ -163,7 +163,7 @@ impl Pod {
             pod = %uid,
             "not all values to mask that were told in the pod are known: its volume's directory \
              `masks` cannot be read: {why}. Mount the volume `ephemon` in every container of the job, \
-             and run `ephemon install` as root of the node's user namespace"
+             and run `ephemon install` as user 0"
         );
     }
 

@@ -32,6 +32,7 @@ mod options;
 mod policies;
 mod pre_pull;
 mod runner;
+mod runtimes;
 mod secrets;
 mod services;
 mod site;

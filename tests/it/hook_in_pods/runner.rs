@@ -120,6 +120,12 @@ impl Runner {
         fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
     }
 
+    /// Whether the pod has a user namespace of its own.
+    pub(super) fn has_users(&self) -> bool {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+        of(&self.pid.to_string()) != of("self")
+    }
+
     /// A path below the runner's work directory, on the node.
     pub(super) fn work(&self, name: &str) -> PathBuf {
         self.directory.volume("work").join(name)
@@ -169,6 +175,7 @@ impl Runner {
         });
         let mut child = Command::new("nsenter")
             .args(["--target", &self.pid.to_string(), "--mount", "--net", "--uts", "--pid"])
+            .args(self.has_users().then_some("--user"))
             .args(["--setuid", &UID.to_string(), "--setgid", &UID.to_string()])
             .arg(format!("--wd={}", self.root(WORK).display()))
             .args(&self.program)

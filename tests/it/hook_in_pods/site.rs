@@ -91,22 +91,19 @@ impl Site {
         values: &[&str],
         image: &str,
     ) -> Runner {
-        let mut spec = runner_template::spec(values, EPHEMON, image);
-        spec["nodeName"] = json!(NODE);
-        // The scale set's chart sets it (templates/autoscalingrunnerset.yaml); with another policy a
-        // kubelet shows a container that could not be started as waiting for ever.
-        spec["restartPolicy"] = json!("Never");
-        // The operator's own.
-        spec["volumes"].as_array_mut().unwrap().push(json!({"name": "cache", "emptyDir": {}}));
-        spec["containers"][0]["resources"] = resources.clone();
-        // The node has no room for many pods of the shipped size.
-        spec["resources"]["requests"] = json!({"cpu": "10m", "memory": "160Mi"});
-        if let Some(limit) = resources.pointer("/limits/memory") {
-            spec["resources"]["limits"]["memory"] = limit.clone();
+        self.runner_of(name, spec(resources, values, image))
+    }
+
+    /// The same as shipped, with these fields of the pod's spec beside.
+    pub(super) fn runner_beside(&self, name: &str, resources: &Value, fields: &Value) -> Runner {
+        let mut spec = spec(resources, &["values.yaml"], RUNNER);
+        for (field, value) in fields.as_object().unwrap() {
+            spec[field] = value.clone();
         }
-        for container in spec["initContainers"].as_array_mut().unwrap() {
-            container["resources"] = json!({"limits": {"memory": "64Mi"}});
-        }
+        self.runner_of(name, spec)
+    }
+
+    fn runner_of(&self, name: &str, spec: Value) -> Runner {
         self.kubectl.apply(
             &json!({
                 "apiVersion": "v1", "kind": "Pod", "spec": spec,
@@ -222,6 +219,27 @@ impl Drop for Site {
         let namespace = ["delete", "namespace", &self.namespace, "--wait=false"];
         self.kubectl.command(&namespace).output().ok();
     }
+}
+
+/// A runner's pod by these values files.
+fn spec(resources: &Value, values: &[&str], image: &str) -> Value {
+    let mut spec = runner_template::spec(values, EPHEMON, image);
+    spec["nodeName"] = json!(NODE);
+    // The scale set's chart sets it (templates/autoscalingrunnerset.yaml); with another policy a
+    // kubelet shows a container that could not be started as waiting for ever.
+    spec["restartPolicy"] = json!("Never");
+    // The operator's own.
+    spec["volumes"].as_array_mut().unwrap().push(json!({"name": "cache", "emptyDir": {}}));
+    spec["containers"][0]["resources"] = resources.clone();
+    // The node has no room for many pods of the shipped size.
+    spec["resources"]["requests"] = json!({"cpu": "10m", "memory": "160Mi"});
+    if let Some(limit) = resources.pointer("/limits/memory") {
+        spec["resources"]["limits"]["memory"] = limit.clone();
+    }
+    for container in spec["initContainers"].as_array_mut().unwrap() {
+        container["resources"] = json!({"limits": {"memory": "64Mi"}});
+    }
+    spec
 }
 
 /// What `kubectl apply` is given of `deploy/hook`: a file, or the kustomization.

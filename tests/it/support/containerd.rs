@@ -15,6 +15,10 @@ use super::parts::Part;
 use super::process::{Running, kill_all_naming, output, until};
 use super::{image, parts, pod_network};
 
+/// The handlers of pods.
+pub(crate) const RUNC: &str = "runc";
+pub(crate) const CRUN: &str = "crun";
+
 /// What one from this machine needs.
 pub(crate) const PARTS: [Part; 5] = [
     Part::WritableCgroups,
@@ -23,6 +27,9 @@ pub(crate) const PARTS: [Part; 5] = [
     Part::Program("runc"),
     Part::Program("busybox"),
 ];
+
+/// crun, as `tests/node` has it called.
+const CRUN_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node/crun");
 
 /// The running containerd; it, its shims and its mounts go when it is dropped.
 #[derive(Debug)]
@@ -168,6 +175,11 @@ snapshotter = "{snapshotter}"
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun]
+runtime_type = "io.containerd.runc.v2"
+pod_annotations = ["run.oci.*"]
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.crun.options]
+BinaryName = "{CRUN_SCRIPT}"
 "#
     )
 }

@@ -58,9 +58,16 @@ impl Cri {
         self.call::<_, Empty>("Version", Empty {}).map(drop)
     }
 
-    /// Starts a pod's sandbox; returns its id.
-    pub(crate) fn run_pod_sandbox(&self, config: &PodSandboxConfig) -> Result<String, Status> {
-        let request = RunPodSandboxRequest { config: Some(config.clone()) };
+    /// Starts a pod's sandbox by a handler of the runtime's configuration; returns its id.
+    pub(crate) fn run_pod_sandbox(
+        &self,
+        config: &PodSandboxConfig,
+        handler: &str,
+    ) -> Result<String, Status> {
+        let request = RunPodSandboxRequest {
+            config: Some(config.clone()),
+            runtime_handler: handler.to_owned(),
+        };
         let response: RunPodSandboxResponse = self.call("RunPodSandbox", request)?;
         Ok(response.pod_sandbox_id)
     }

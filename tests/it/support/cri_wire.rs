@@ -63,6 +63,8 @@ pub(crate) struct PodSandboxConfig {
     pub(crate) log_directory: String,
     #[prost(map = "string, string", tag = "6")]
     pub(crate) labels: HashMap<String, String>,
+    #[prost(map = "string, string", tag = "7")]
+    pub(crate) annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "8")]
     pub(crate) linux: Option<LinuxPodSandboxConfig>,
 }
@@ -71,6 +73,8 @@ pub(crate) struct PodSandboxConfig {
 pub(crate) struct RunPodSandboxRequest {
     #[prost(message, optional, tag = "1")]
     pub(crate) config: Option<PodSandboxConfig>,
+    #[prost(string, tag = "2")]
+    pub(crate) runtime_handler: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

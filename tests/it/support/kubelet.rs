@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cgroups::is_v2;
+use super::containerd::{CRUN, RUNC};
 use super::cri::Cri;
 use super::cri_wire::{
     CONTAINER_EXITED, ContainerConfig, ContainerMetadata, ContainerSecurityContext,
@@ -84,6 +85,11 @@ impl<'a> Pod<'a> {
     /// Makes the pod's cgroup and log directory and starts its sandbox, in the node's network: no
     /// network plug-in is needed.
     pub(crate) fn start(node: &'a Node, cri: &Cri, place: PodPlace) -> Self {
+        Self::start_by(node, cri, place, RUNC)
+    }
+
+    /// The same by another handler of the runtime.
+    pub(crate) fn start_by(node: &'a Node, cri: &Cri, place: PodPlace, handler: &str) -> Self {
         let cgroup = place.cgroup();
         node.cgroups().make(&cgroup);
         std::fs::create_dir_all(node.pod_logs(&place)).unwrap();
@@ -99,6 +105,7 @@ impl<'a> Pod<'a> {
             hostname: String::new(),
             log_directory: node.pod_logs(&place).to_string_lossy().into_owned(),
             labels: labels(&place, None),
+            annotations: annotations(handler),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: place.cgroup_parent(node.cgroups()),
                 security_context: Some(SandboxSecurityContext {
@@ -107,7 +114,7 @@ impl<'a> Pod<'a> {
                 }),
             }),
         };
-        let sandbox = cri.run_pod_sandbox(&config).unwrap();
+        let sandbox = cri.run_pod_sandbox(&config, handler).unwrap();
         Self { node, place, sandbox, config }
     }
 
@@ -165,6 +172,11 @@ impl<'a> Pod<'a> {
         self.node.scratch().join(format!("gate-{}", self.place.uid))
     }
 
+    /// A container's cgroup, where its CPU time is counted.
+    pub(crate) fn group(&self, id: &str) -> PathBuf {
+        self.node.cgroups().cpu_directory(&self.place.cgroup()).join(id)
+    }
+
     /// Waits for a container's end.
     pub(crate) fn wait(&self, cri: &Cri, id: &str) -> ContainerStatus {
         until(Duration::from_mins(5), || {
@@ -210,6 +222,13 @@ pub(crate) fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String,
 fn files() -> HashMap<String, String> {
     let group = ("memory.oom.group".to_owned(), "1".to_owned());
     is_v2().then_some(group).into_iter().collect()
+}
+
+/// With systemd crun puts a container's processes one level below its group on version 2; without, this
+/// has it do so.
+fn annotations(handler: &str) -> HashMap<String, String> {
+    let below = ("run.oci.delegate-cgroup".to_owned(), "container".to_owned());
+    (handler == CRUN && is_v2()).then_some(below).into_iter().collect()
 }
 
 fn namespaces() -> NamespaceOption {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use ephemon_base::lock;
 
 pub(crate) use kubectl::Kubectl;
-pub(crate) use variant::{Variant, folder};
+pub(crate) use variant::{CRUN, MAPPING_RUNC, Variant, folder, further_parts};
 
 use super::cri::Cri;
 use super::process::{Running, kill, output, until};

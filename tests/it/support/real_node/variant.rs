@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use super::super::parts::{Part, kept, program};
 use super::SCRIPTS;
 
+/// The class of pods that Debian's crun runs.
+pub(crate) const CRUN: &str = "crun";
+/// The class of pods that may have a user namespace: a runc that maps the owners of volumes' files.
+pub(crate) const MAPPING_RUNC: &str = "mapping-runc";
+
 /// A set of versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
@@ -62,6 +67,7 @@ impl Variant {
                 "EPHEMON_NODE_CONTAINERD",
                 self.containerd().map_or_else(|| "debian".into(), PathBuf::into_os_string),
             ),
+            ("EPHEMON_NODE_RUNTIMES", further_runtimes()),
         ]
     }
 
@@ -98,6 +104,25 @@ impl Variant {
         }
         path
     }
+}
+
+/// What a scenario with one of the further runtimes needs beside the node's own parts.
+pub(crate) fn further_parts() -> [Part; 2] {
+    [Part::Program("crun"), Part::Built("RUNC", folder("runc", "RUNC"))]
+}
+
+/// Those that are there, by their classes.
+fn further_runtimes() -> OsString {
+    let crun = program("crun").map(|_| Path::new(SCRIPTS).join("crun"));
+    let runc = Some(folder("runc", "RUNC").join("bin/runc")).filter(|runc| runc.is_file());
+    let mut pairs = OsString::new();
+    for (class, program) in [(CRUN, crun), (MAPPING_RUNC, runc)] {
+        if let Some(program) = program {
+            pairs.push(format!(" {class}="));
+            pairs.push(program);
+        }
+    }
+    pairs
 }
 
 /// The folder of a part, by the number that the script has for it.
