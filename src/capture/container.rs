@@ -45,6 +45,8 @@ pub(crate) struct Container {
     /// Of a nested container: what it is part of.
     pub(crate) nested: Option<Nested>,
     pub(crate) group: Group,
+    /// Its files are those of its pod's own group.
+    pub(crate) stands_for_pod: bool,
     /// It is counted as one for which there was no place.
     pub(crate) is_left_out: bool,
     /// When it was found removed, if what it used is not derived at once.
@@ -105,6 +107,7 @@ impl Container {
             is_birth_seen: false,
             nested: None,
             group: Group::Counted,
+            stands_for_pod: false,
             is_left_out: false,
             gone: None,
             files: None,
@@ -129,10 +132,10 @@ impl Container {
         self.group == Group::Vacant
     }
 
-    /// Opens the files of another group, in which its processes are.
-    pub(crate) fn move_to(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
+    /// Opens the files of its pod's own group, in which its processes are.
+    pub(crate) fn move_to_pod(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
         self.close();
-        self.path = path;
+        (self.path, self.stands_for_pod) = (path, true);
         self.open(hierarchy);
     }
 

@@ -8,6 +8,9 @@
 //! Source: gVisor `runsc/container/container.go` (`setupCgroupForRoot`, `setupCgroupForSubcontainer`) and
 //! `pkg/shim/v1/runsc/service.go` (`setPodCgroup`); CRI-O `internal/config/cgmgr` (`CreateSandboxCgroup`).
 
+use ephemon_discovery::inventory::Inventory;
+use ephemon_model::PodUid;
+
 use super::driver::Driver;
 use super::held::Held;
 use super::reports::Reports;
@@ -18,7 +21,7 @@ impl Driver {
     /// No process has been in a container's group for longer than a start takes, and none has used CPU time
     /// in it. If the processes are in the pod's own group, the values of its sandbox are those of the pod.
     pub(super) fn ask_vacant(&mut self, key: u64) -> Option<Event> {
-        if self.held.move_to_pod(key) {
+        if self.held.move_to_pod(key, &self.reports.inventory) {
             return Some(Event::Opened);
         }
         let container = self.held.containers.get_mut(&key)?;
@@ -38,31 +41,41 @@ impl Driver {
 }
 
 impl Held {
+    /// The pod's sandbox: the oldest of those that no source names as one of the pod's containers. The age
+    /// alone does not tell after a start of the agent: the kernel does not keep when a group was made.
+    fn sandbox(&self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
+        let keys = self.population.children(uid).iter().copied();
+        let others = keys.filter(|key| {
+            self.population.id(*key).is_some_and(|id| !inventory.is_named(uid, id))
+        });
+        self.population.oldest_of(others)
+    }
+
     /// Opens the files of the pod's own group for its sandbox, if there are processes in it; returns whether
     /// it has.
-    fn move_to_pod(&mut self, key: u64) -> bool {
+    fn move_to_pod(&mut self, key: u64, inventory: &Inventory) -> bool {
         // On version 2 the pod's group is populated when any group in it is.
         let Some(container) = self.containers.get(&key).filter(|_| !self.hierarchy.has_events())
         else {
             return false;
         };
-        if self.population.oldest_container(&container.pod) != Some(key) {
+        if container.stands_for_pod || self.sandbox(&container.pod, inventory) != Some(key) {
             return false;
         }
         let Some(pod) = self.pods.get_mut(&container.pod) else { return false };
-        if container.path == pod.path || !pod.has_processes(&mut self.buffer) {
+        if !pod.has_processes(&mut self.buffer) {
             return false;
         }
         let path = pod.path.clone();
         if let Some(container) = self.containers.get_mut(&key) {
-            container.move_to(path, &self.hierarchy);
+            container.move_to_pod(path, &self.hierarchy);
         }
         true
     }
 
     /// Whether no process of this container was seen, and those of its pod's other containers are not in
     /// their groups either. A group for a sandbox without processes says nothing about the others.
-    pub(super) fn is_apart(&mut self, container: &Container) -> bool {
+    pub(super) fn is_apart(&mut self, container: &Container, inventory: &Inventory) -> bool {
         let uid = &container.pod;
         if container.life.phase() != Phase::Fresh || container.nested.is_some() {
             return false;
@@ -72,10 +85,10 @@ impl Held {
         {
             return pod.has_processes(&mut self.buffer);
         }
-        let oldest = self.population.oldest_container(uid);
+        let sandbox = self.sandbox(uid, inventory);
         let is_vacant = |key: &u64| self.containers.get(key).is_some_and(Container::is_vacant);
         let mut keys = self.population.children(uid).iter();
-        keys.any(|key| Some(*key) != oldest && is_vacant(key))
+        keys.any(|key| Some(*key) != sandbox && is_vacant(key))
     }
 }
 
@@ -91,7 +104,10 @@ impl Reports {
         if container.is_vacant() {
             container.group = Group::Counted;
             self.inventory.created(&container.pod, &container.id, container.life.created());
-            self.inventory.stands_at(&container.id, &container.path);
+            // The pod's own group is not one beside which the pod's next container will be.
+            if !container.stands_for_pod {
+                self.inventory.stands_at(&container.id, &container.path);
+            }
         }
     }
 }

@@ -236,6 +236,6 @@ fn shipped(kubectl: &Kubectl, file: &str) -> String {
 
 /// The runtime's id of a container, once it has one.
 pub(super) fn id_of(status: &Value) -> Option<String> {
-    let id = status.get("containerID")?.as_str()?;
-    Some(id.trim_start_matches("containerd://").to_owned())
+    let (_runtime, id) = status.get("containerID")?.as_str()?.split_once("://")?;
+    Some(id.to_owned())
 }
