@@ -132,6 +132,11 @@ impl Container {
         self.group == Group::Vacant
     }
 
+    /// Whether it is one of the pod's containers, not the sandbox, and its last process has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.life.exact_end().is_some() && !self.life.is_sandbox()
+    }
+
     /// Opens the files of its pod's own group, in which its processes are.
     pub(crate) fn move_to_pod(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
         self.close();

@@ -41,6 +41,13 @@ impl Site {
     pub(super) fn on(node: Arc<RealNode>) -> Self {
         real_node_images::import_once(&node);
         let kubectl = node.kubectl();
+        if let Some(class) = node.runtime_class() {
+            let class = json!({
+                "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
+                "metadata": {"name": class}, "handler": class,
+            });
+            kubectl.apply(&class.to_string());
+        }
         let namespace = format!("runners-{:08x}", fastrand::u32(..));
         kubectl.apply(
             &json!({
@@ -93,6 +100,9 @@ impl Site {
     ) -> Runner {
         let mut spec = runner_template::spec(values, EPHEMON, image);
         spec["nodeName"] = json!(NODE);
+        if let Some(class) = self.node.runtime_class() {
+            spec["runtimeClassName"] = json!(class);
+        }
         // The scale set's chart sets it (templates/autoscalingrunnerset.yaml); with another policy a
         // kubelet shows a container that could not be started as waiting for ever.
         spec["restartPolicy"] = json!("Never");

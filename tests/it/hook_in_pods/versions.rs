@@ -23,11 +23,6 @@ fn a_whole_job_is_played_on_the_oldest_kubernetes() {
     story_on(Variant::OldestKubernetes);
 }
 
-#[test]
-fn a_whole_job_is_played_on_cri_o() {
-    story_on(Variant::CriO);
-}
-
 /// Success, failure and cancellation; the node goes afterwards.
 fn story_on(variant: Variant) {
     let _beside = beside_others();

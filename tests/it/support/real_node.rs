@@ -158,6 +158,11 @@ impl RealNode {
         output(self.inside(self.ctr()).args(["-n", "k8s.io", "images", "import"]).arg(archive));
     }
 
+    /// The runtime class that runners have, unless it is the runtime's own.
+    pub(crate) fn runtime_class(&self) -> Option<&'static str> {
+        (self.variant == Variant::Gvisor).then_some("gvisor")
+    }
+
     /// Where the runtime answers to CRI, in the node.
     pub(crate) fn socket(&self) -> &'static str {
         self.variant.socket()

@@ -59,11 +59,6 @@ impl Variant {
         }
     }
 
-    /// The part that is its runtime.
-    pub(super) fn runtime(self) -> &'static str {
-        if self == Self::CriO { "crio" } else { "containerd" }
-    }
-
     /// What the machine must have.
     pub(super) fn parts(self) -> Vec<Part> {
         let mut parts = vec![Part::WritableCgroups, Part::MountNamespace];

@@ -165,6 +165,30 @@ fn on_version_1_a_container_that_looks_oldest_does_not_have_the_values_of_the_po
     assert_eq!((driver.cpu(1), driver.cpu(2)), (Some((5, None)), None));
 }
 
+/// As on a node where the agent was started after the pod.
+#[test]
+fn the_accounts_of_a_pod_that_its_sandbox_stands_for_balance() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put_v1(root.path(), "poda", 500_000_000, PROCS);
+    driver.held.hierarchy = Hierarchy::detect(root.path()).unwrap();
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Startup);
+    for number in [1, 2] {
+        let path = format!("poda/{number}");
+        put_v1(root.path(), &path, 0, "");
+        driver.created(&id(number), &uid('a'), Path::new(&path), Source::Startup);
+    }
+    tell(&inventory);
+    driver.balance_all();
+    driver.all_due(LATER);
+    put_v1(root.path(), "poda", 900_000_000, PROCS);
+    driver.all_due(LATER * 2);
+    driver.balance_all();
+    let pod = driver.reports.readings.snapshot().pods.pop().unwrap();
+    assert!(pod.accounting_error.is_some_and(|error| error < 0.01), "{:?}", pod.accounting_error);
+}
+
 /// The group beside which the pod's next container will be is never the pod's own.
 #[test]
 fn a_sandbox_whose_processes_come_late_to_the_pods_group_keeps_its_own_path() {
