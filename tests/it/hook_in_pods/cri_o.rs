@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::images::play;
 use super::nri::{container as known, until_taken};
@@ -84,10 +84,12 @@ fn a_job_is_played_and_watched_on_cri_o_with_crun() {
             ledger.sum("ephemon_container_cpu_usage_seconds_total", &[("container", &name)])
         });
         assert!(shown >= own && shown <= own * 1.01 + 0.03, "{name}: {shown} of {own} s");
-        let container = known(&agent, &name).expect("it is known");
-        let told: Vec<&str> =
-            container["sources"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        assert_eq!(told, ["api", "cri", "nri"], "{container}");
+        let is_told = || {
+            let container = known(&agent, &name)?;
+            let told = container["sources"].as_array()?;
+            ["api", "cri", "nri"].iter().all(|by| told.iter().any(|told| told == by)).then_some(())
+        };
+        until(PATIENCE, is_told).unwrap_or_else(|| panic!("{:?}", known(&agent, &name)));
     }
     let exits = figure(&agent, |ledger| {
         ledger.sum("ephemon_container_exit_code", &[("container", "burn-1")])

@@ -152,7 +152,9 @@ impl RealNode {
         if self.variant == Variant::CriO {
             let storage = self.folder.join("crio/storage.conf");
             let mut podman = self.inside(self.variant.program("podman"));
-            output(podman.env("CONTAINERS_STORAGE_CONF", storage).args(["load", "-i"]).arg(archive));
+            output(
+                podman.env("CONTAINERS_STORAGE_CONF", storage).args(["load", "-i"]).arg(archive),
+            );
             return;
         }
         output(self.inside(self.ctr()).args(["-n", "k8s.io", "images", "import"]).arg(archive));

@@ -32,7 +32,8 @@ impl Variant {
     /// The one that scenarios share.
     pub(super) fn shared() -> Self {
         let asked = env::var(SHARED).unwrap_or_default();
-        let all = [Self::Current, Self::DebianRuntime, Self::OldestKubernetes, Self::CriO, Self::Gvisor];
+        let all =
+            [Self::Current, Self::DebianRuntime, Self::OldestKubernetes, Self::CriO, Self::Gvisor];
         match all.into_iter().find(|variant| variant.name() == asked) {
             Some(variant) => variant,
             None if asked.is_empty() => Self::Current,
