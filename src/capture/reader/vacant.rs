@@ -46,9 +46,8 @@ impl Held {
     /// alone does not tell after a start of the agent: the kernel does not keep when a group was made.
     fn sandbox(&self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
         let keys = self.population.children(uid).iter().copied();
-        let others = keys.filter(|key| {
-            self.population.id(*key).is_some_and(|id| !inventory.is_named(uid, id))
-        });
+        let others = keys
+            .filter(|key| self.population.id(*key).is_some_and(|id| !inventory.is_named(uid, id)));
         self.population.oldest_of(others)
     }
 
