@@ -45,8 +45,7 @@ pub(crate) struct Container {
     /// Of a nested container: what it is part of.
     pub(crate) nested: Option<Nested>,
     pub(crate) group: Group,
-    /// Its files are those of its pod's own group.
-    pub(crate) stands_for_pod: bool,
+    place: Place,
     /// It is counted as one for which there was no place.
     pub(crate) is_left_out: bool,
     /// When it was found removed, if what it used is not derived at once.
@@ -72,6 +71,15 @@ pub(crate) enum Group {
     Counted,
     /// As none: no process is in it.
     Vacant,
+}
+
+/// Which group's files a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Its own.
+    Own,
+    /// That of its pod.
+    Pod,
 }
 
 /// Memory over time: each reading holds until the next one.
@@ -107,7 +115,7 @@ impl Container {
             is_birth_seen: false,
             nested: None,
             group: Group::Counted,
-            stands_for_pod: false,
+            place: Place::Own,
             is_left_out: false,
             gone: None,
             files: None,
@@ -137,10 +145,15 @@ impl Container {
         self.life.exact_end().is_some() && !self.life.is_sandbox()
     }
 
+    /// Whether its files are those of its pod's own group.
+    pub(crate) fn stands_for_pod(&self) -> bool {
+        self.place == Place::Pod
+    }
+
     /// Opens the files of its pod's own group, in which its processes are.
     pub(crate) fn move_to_pod(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
         self.close();
-        (self.path, self.stands_for_pod) = (path, true);
+        (self.path, self.place) = (path, Place::Pod);
         self.open(hierarchy);
     }
 

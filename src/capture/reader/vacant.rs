@@ -59,7 +59,7 @@ impl Held {
         else {
             return false;
         };
-        if container.stands_for_pod || self.sandbox(&container.pod, inventory) != Some(key) {
+        if container.stands_for_pod() || self.sandbox(&container.pod, inventory) != Some(key) {
             return false;
         }
         let Some(pod) = self.pods.get_mut(&container.pod) else { return false };
@@ -107,7 +107,7 @@ impl Reports {
             container.group = Group::Counted;
             self.inventory.created(&container.pod, &container.id, container.life.created());
             // The pod's own group is not one beside which the pod's next container will be.
-            if !container.stands_for_pod {
+            if !container.stands_for_pod() {
                 self.inventory.stands_at(&container.id, &container.path);
             }
         }
