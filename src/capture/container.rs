@@ -45,6 +45,7 @@ pub(crate) struct Container {
     /// Of a nested container: what it is part of.
     pub(crate) nested: Option<Nested>,
     pub(crate) group: Group,
+    pub(crate) place: Place,
     /// It is counted as one for which there was no place.
     pub(crate) is_left_out: bool,
     /// When it was found removed, if what it used is not derived at once.
@@ -70,6 +71,15 @@ pub(crate) enum Group {
     Counted,
     /// As none: no process is in it.
     Vacant,
+}
+
+/// Whose group a container's files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Its own.
+    Own,
+    /// Its pod's, where all of its processes are.
+    Pods,
 }
 
 /// Memory over time: each reading holds until the next one.
@@ -105,6 +115,7 @@ impl Container {
             is_birth_seen: false,
             nested: None,
             group: Group::Counted,
+            place: Place::Own,
             is_left_out: false,
             gone: None,
             files: None,
@@ -129,10 +140,15 @@ impl Container {
         self.group == Group::Vacant
     }
 
-    /// Opens the files of another group, in which its processes are.
-    pub(crate) fn move_to(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
+    /// Whether it is one of the pod's containers, not the sandbox, and its last process has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.life.exact_end().is_some() && !self.life.is_sandbox()
+    }
+
+    /// Opens the files of its pod's own group, in which its processes are.
+    pub(crate) fn move_to_pod(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
         self.close();
-        self.path = path;
+        (self.path, self.place) = (path, Place::Pods);
         self.open(hierarchy);
     }
 

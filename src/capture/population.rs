@@ -264,8 +264,12 @@ impl Population {
 
     /// The pod's container that was created first; if several were, the one that was seen first.
     pub(crate) fn oldest_container(&self, pod: &PodUid) -> Option<u64> {
-        let children = self.children(pod).iter().copied();
-        children.min_by_key(|key| (self.members.get(key).map(|member| member.created), *key))
+        self.oldest_of(self.children(pod).iter().copied())
+    }
+
+    /// The one of these that was created first; if several were, the one that was seen first.
+    pub(crate) fn oldest_of(&self, keys: impl Iterator<Item = u64>) -> Option<u64> {
+        keys.min_by_key(|key| (self.members.get(key).map(|member| member.created), *key))
     }
 
     /// Sets a container's only timer.

@@ -211,6 +211,12 @@ impl Inventory {
         state.container(pod, id)
     }
 
+    /// Whether a source, the API server or the runtime, names this as one of the pod's containers, which
+    /// the sandbox is not. Names that follow from the order of logs do not count.
+    pub fn is_named(&self, pod: &PodUid, id: &ContainerId) -> bool {
+        self.state().is_named(pod, id)
+    }
+
     /// The container with this name, if a source has reported it.
     pub fn named(&self, pod: &PodUid, name: &str) -> Option<Named> {
         self.state().named(pod, name)

@@ -109,11 +109,12 @@ impl Held {
     /// created itself, with any values, and its container may be found before the sandbox.
     pub(super) fn adopt_network(&mut self, uid: &PodUid, proc: &Path) {
         // The sandbox is the oldest container: it exists before all others, and ends after them. CRI-O's
-        // has no process; then it is the pod's first container.
+        // has no process; then it is the pod's first container that is not over, whose group is there for
+        // longer than its processes.
         let containers = self.population.children(uid).iter();
         let containers = containers.filter_map(|key| self.containers.get(key));
         let sandbox = containers
-            .filter(|container| !container.is_vacant())
+            .filter(|container| !container.is_vacant() && !container.is_over())
             .min_by_key(|container| (container.life.created(), &container.id));
         let process = sandbox.and_then(|container| container.exit_watch.as_ref());
         if let (Some(process), Some(pod)) = (process, self.pods.get_mut(uid)) {

@@ -3,24 +3,26 @@
 //! gVisor makes a group for each container of a pod, for tools that look for them, and puts its sandbox,
 //! which runs them all, into another one: the pod's own on version 1, that of the pod's sandbox on version 2,
 //! where a group with children has no processes. CRI-O makes a group for a sandbox for which it starts no
-//! process.
+//! process. Both were seen on a real node with version 1 (`discovery::cgroups::layouts`).
 //!
 //! Source: gVisor `runsc/container/container.go` (`setupCgroupForRoot`, `setupCgroupForSubcontainer`) and
 //! `pkg/shim/v1/runsc/service.go` (`setPodCgroup`); CRI-O `internal/config/cgmgr` (`CreateSandboxCgroup`).
 
-use ephemon_model::ContainerType;
+use ephemon_discovery::inventory::Inventory;
+use ephemon_model::{ContainerType, PodUid};
 
 use super::driver::Driver;
 use super::held::Held;
 use super::reports::Reports;
-use crate::container::{Container, Group};
+use crate::container::{Container, Group, Place};
+use crate::ledger::Ledger;
 use crate::life::{Event, Phase};
 
 impl Driver {
     /// No process has been in a container's group for longer than a start takes, and none has used CPU time
     /// in it. If the processes are in the pod's own group, the values of its sandbox are those of the pod.
     pub(super) fn ask_vacant(&mut self, key: u64) -> Option<Event> {
-        if self.held.move_to_pod(key) {
+        if self.held.move_to_pod(key, &self.reports.inventory) {
             return Some(Event::Opened);
         }
         let container = self.held.containers.get_mut(&key)?;
@@ -61,31 +63,42 @@ impl Driver {
 }
 
 impl Held {
+    /// The pod's sandbox: the oldest of those that no source names as one of the pod's containers. The age
+    /// alone does not tell after a start of the agent: the kernel does not keep when a group was made.
+    fn sandbox(&self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
+        let keys = self.population.children(uid).iter().copied();
+        let others = keys
+            .filter(|key| self.population.id(*key).is_some_and(|id| !inventory.is_named(uid, id)));
+        self.population.oldest_of(others)
+    }
+
     /// Opens the files of the pod's own group for its sandbox, if there are processes in it; returns whether
     /// it has.
-    fn move_to_pod(&mut self, key: u64) -> bool {
+    fn move_to_pod(&mut self, key: u64, inventory: &Inventory) -> bool {
         // On version 2 the pod's group is populated when any group in it is.
         let Some(container) = self.containers.get(&key).filter(|_| !self.hierarchy.has_events())
         else {
             return false;
         };
-        if self.population.oldest_container(&container.pod) != Some(key) {
+        if container.place == Place::Pods || self.sandbox(&container.pod, inventory) != Some(key) {
             return false;
         }
         let Some(pod) = self.pods.get_mut(&container.pod) else { return false };
-        if container.path == pod.path || !pod.has_processes(&mut self.buffer) {
+        if !pod.has_processes(&mut self.buffer) {
             return false;
         }
         let path = pod.path.clone();
+        // The sandbox has all of the pod's use from here on, what was used before included.
+        pod.ledger = Ledger::from_birth();
         if let Some(container) = self.containers.get_mut(&key) {
-            container.move_to(path, &self.hierarchy);
+            container.move_to_pod(path, &self.hierarchy);
         }
         true
     }
 
     /// Whether no process of this container was seen, and those of its pod's other containers are not in
     /// their groups either. A group for a sandbox without processes says nothing about the others.
-    pub(super) fn is_apart(&mut self, container: &Container) -> bool {
+    pub(super) fn is_apart(&mut self, container: &Container, inventory: &Inventory) -> bool {
         let uid = &container.pod;
         if !matches!(container.life.phase(), Phase::Fresh | Phase::Vacant)
             || container.nested.is_some()
@@ -97,10 +110,10 @@ impl Held {
         {
             return pod.has_processes(&mut self.buffer);
         }
-        let oldest = self.population.oldest_container(uid);
+        let sandbox = self.sandbox(uid, inventory);
         let is_vacant = |key: &u64| self.containers.get(key).is_some_and(Container::is_vacant);
         let mut keys = self.population.children(uid).iter();
-        keys.any(|key| Some(*key) != oldest && is_vacant(key))
+        keys.any(|key| Some(*key) != sandbox && is_vacant(key))
     }
 }
 
@@ -116,7 +129,10 @@ impl Reports {
         if container.is_vacant() {
             container.group = Group::Counted;
             self.inventory.created(&container.pod, &container.id, container.life.created());
-            self.inventory.stands_at(&container.id, &container.path);
+            // The pod's own group is not one beside which the pod's next container will be.
+            if container.place == Place::Own {
+                self.inventory.stands_at(&container.id, &container.path);
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The trees that kubelets and runtimes make, by their sources' rules for paths: which directories are
-//! pods, which are containers, and which are neither.
+//! pods, which are containers, and which are neither. [`SEEN`] has those that were recorded on a real node.
 //!
 //! Sources: kubernetes `pkg/kubelet/cm/{pod_container_manager,cgroup_manager}_linux.go` (both drivers);
 //! containerd `internal/cri/server` (`getCgroupsPath`: `ID`, or `SLICE:cri-containerd:ID`), the same in
 //! 1.x's `pkg/cri/server`; CRI-O
-//! `internal/config/cgmgr` (`crio-ID`, `crio-conmon-ID`); Docker `daemon/oci_linux.go` (`docker-ID.scope`
+//! `internal/config/cgmgr` (`crio-ID`; `crio-conmon-ID` before 1.36, and of workloads); Docker `daemon/oci_linux.go` (`docker-ID.scope`
 //! with systemd), which cri-dockerd leaves as it is; crun `src/libcrun/cgroup-systemd.c`
 //! (`find_systemd_subgroup`: on cgroup v2 the processes are in `container` below the scope); gVisor
 //! `runsc/container/container.go` (a group for each container, of which at most the sandbox's has processes)
@@ -18,12 +18,28 @@ const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 /// the pod's UID, `E` for its escaped form, and `<a>` for an id of these digits.
 type Layout = (&'static str, Option<&'static str>, &'static str, &'static [&'static str]);
 
+/// Recorded below `/sys/fs/cgroup/cpuacct` on nodes of `tests/node/up` (Kubernetes 1.36.3, cgroup v1), each of
+/// a pod with one container; the ids are shortened to one digit. The processes:
+///
+/// - CRI-O 1.36.3 with crun 1.8.1: in `<b>`. `<a>` is the sandbox's, which has none and is older. The
+///   monitors are in CRI-O's own group.
+/// - gVisor 160fafc42237, with containerd 2.4.2: all in `podU` itself. `<a>` is the sandbox's, and older.
+const SEEN: &[Layout] = &[
+    (
+        "CRI-O, seen",
+        None,
+        "ab",
+        &["kubepods/burstable/podU/crio-<a>", "kubepods/burstable/podU/crio-<b>"],
+    ),
+    ("gVisor, seen", None, "ab", &["kubepods/burstable/podU/<a>", "kubepods/burstable/podU/<b>"]),
+];
+
 const CGROUPFS: &[Layout] = &[
     ("containerd", None, "ab", &["kubepods/burstable/podU/<a>", "kubepods/burstable/podU/<b>"]),
     ("guaranteed", None, "a", &["kubepods/podU/<a>"]),
     ("best effort", None, "a", &["kubepods/besteffort/podU/<a>"]),
     (
-        "CRI-O",
+        "CRI-O with groups for its monitors",
         None,
         "ab",
         &[
@@ -35,7 +51,6 @@ const CGROUPFS: &[Layout] = &[
     ("cri-dockerd", None, "a", &["kubepods/besteffort/podU/<a>"]),
     ("kind", None, "a", &["kubelet/kubepods/burstable/podU/<a>"]),
     ("k3d", None, "a", &["k3s/kubepods/burstable/podU/<a>"]),
-    ("gVisor", None, "ab", &["kubepods/burstable/podU/<a>", "kubepods/burstable/podU/<b>"]),
     (
         "Kata",
         None,
@@ -119,7 +134,7 @@ fn directories((_, _, _, directories): &Layout) -> Vec<String> {
 }
 
 fn layouts() -> impl Iterator<Item = &'static Layout> {
-    CGROUPFS.iter().chain(SYSTEMD)
+    SEEN.iter().chain(CGROUPFS).chain(SYSTEMD)
 }
 
 fn found(events: &[CgroupEvent]) -> Vec<(ContainerId, PodUid, PathBuf)> {

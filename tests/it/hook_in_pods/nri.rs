@@ -66,7 +66,7 @@ pub(super) fn until_taken(agent: &Agent) {
 }
 
 /// A container as the agent knows it.
-fn container(agent: &Agent, name: &str) -> Option<Value> {
+pub(super) fn container(agent: &Agent, name: &str) -> Option<Value> {
     let state: Value = serde_json::from_str(&agent.get("/debug/state", "*/*").body).ok()?;
     let pods = state["pods"].as_array()?.iter();
     let mut all = pods.filter_map(|pod| pod["containers"].as_array()).flatten();

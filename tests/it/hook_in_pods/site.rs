@@ -41,6 +41,13 @@ impl Site {
     pub(super) fn on(node: Arc<RealNode>) -> Self {
         real_node_images::import_once(&node);
         let kubectl = node.kubectl();
+        if let Some(class) = node.runtime_class() {
+            let class = json!({
+                "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
+                "metadata": {"name": class}, "handler": class,
+            });
+            kubectl.apply(&class.to_string());
+        }
         let namespace = format!("runners-{:08x}", fastrand::u32(..));
         kubectl.apply(
             &json!({
@@ -103,7 +110,10 @@ impl Site {
         self.runner_of(name, spec)
     }
 
-    fn runner_of(&self, name: &str, spec: Value) -> Runner {
+    fn runner_of(&self, name: &str, mut spec: Value) -> Runner {
+        if let Some(class) = self.node.runtime_class() {
+            spec["runtimeClassName"] = json!(class);
+        }
         self.kubectl.apply(
             &json!({
                 "apiVersion": "v1", "kind": "Pod", "spec": spec,
@@ -254,6 +264,6 @@ fn shipped(kubectl: &Kubectl, file: &str) -> String {
 
 /// The runtime's id of a container, once it has one.
 pub(super) fn id_of(status: &Value) -> Option<String> {
-    let id = status.get("containerID")?.as_str()?;
-    Some(id.trim_start_matches("containerd://").to_owned())
+    let (_runtime, id) = status.get("containerID")?.as_str()?.split_once("://")?;
+    Some(id.to_owned())
 }

@@ -1,11 +1,11 @@
-//! A real Kubernetes node: etcd, API server, controllers, scheduler, containerd and kubelet in
+//! A real Kubernetes node: etcd, API server, controllers, scheduler, runtime and kubelet in
 //! namespaces of their own, brought up by `tests/node/up`. Nothing of it outlives this process:
 //! the node ends when its standard input does.
 
 pub(crate) mod definitions;
 mod kubectl;
 pub(crate) mod registry;
-mod variant;
+pub(crate) mod variant;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use ephemon_base::lock;
 
 pub(crate) use kubectl::Kubectl;
-pub(crate) use variant::{CRUN, MAPPING_RUNC, Variant, folder, further_parts};
+pub(crate) use variant::{Variant, folder};
 
 use super::cri::Cri;
 use super::process::{Running, kill, output, until};
@@ -54,7 +54,7 @@ impl RealNode {
     /// which it says.
     pub(crate) fn shared() -> Option<Arc<Self>> {
         static NODE: OnceLock<Option<Arc<RealNode>>> = OnceLock::new();
-        NODE.get_or_init(|| Self::start(Variant::Current).map(Arc::new)).clone()
+        NODE.get_or_init(|| Self::start(Variant::shared()).map(Arc::new)).clone()
     }
 
     /// A node of its own.
@@ -144,14 +144,32 @@ impl RealNode {
         self.variant.program("ctr")
     }
 
-    /// Gives the runtime the images of an archive.
+    /// Gives the runtime the images of an archive. CRI-O has those of the storage that podman writes.
     pub(crate) fn import(&self, archive: &Path) {
+        if self.variant == Variant::CriO {
+            let storage = self.folder.join("crio/storage.conf");
+            let mut podman = self.inside(self.variant.program("podman"));
+            output(
+                podman.env("CONTAINERS_STORAGE_CONF", storage).args(["load", "-i"]).arg(archive),
+            );
+            return;
+        }
         output(self.inside(self.ctr()).args(["-n", "k8s.io", "images", "import"]).arg(archive));
+    }
+
+    /// The runtime class that runners have, unless it is the runtime's own.
+    pub(crate) fn runtime_class(&self) -> Option<&'static str> {
+        (self.variant == Variant::Gvisor).then_some("gvisor")
+    }
+
+    /// Where the runtime answers to CRI, in the node.
+    pub(crate) fn socket(&self) -> &'static str {
+        self.variant.socket()
     }
 
     /// A connection to the runtime.
     pub(crate) fn cri(&self) -> Cri {
-        Cri::new(&self.path("/run/containerd/containerd.sock"))
+        Cri::new(&self.path(self.socket()))
     }
 
     /// This machine's number of a process that the node knows by this one.

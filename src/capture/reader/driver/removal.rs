@@ -38,7 +38,7 @@ impl Driver {
                 self.reports.ended(over);
             }
             // Too short to tell, in a pod whose processes are elsewhere.
-            Action::SettleMissed if self.held.is_apart(&container) => {
+            Action::SettleMissed if self.held.is_apart(&container, &self.reports.inventory) => {
                 self.reports.vacant(&container);
             }
             Action::SettleMissed if self.never_ran(&container) => {}

@@ -26,6 +26,11 @@ impl State {
         others().any(runs) && !others().any(has_group)
     }
 
+    /// Whether a source names this container.
+    pub(in crate::inventory) fn is_named(&self, uid: &PodUid, id: &ContainerId) -> bool {
+        self.containers.get(id).is_some_and(|one| one.name(uid).is_some())
+    }
+
     /// No process is in the group that was created for a container.
     pub(in crate::inventory) fn vacant(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id).filter(|one| one.created.is_some())

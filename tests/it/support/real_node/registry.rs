@@ -81,6 +81,11 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
         }
         _ => {}
     }
+    // CRI-O asks first whether this is a registry.
+    if path == Some("") {
+        return client
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
     let (status, code) = if request.contains("/private/") {
         ("403 Forbidden", "DENIED")
     } else {

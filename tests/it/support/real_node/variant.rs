@@ -22,17 +22,46 @@ pub(crate) enum Variant {
     DebianRuntime,
     /// The oldest Kubernetes that the documents claim, on the newest containerd.
     OldestKubernetes,
+    /// The newest Kubernetes on CRI-O, with crun.
+    CriO,
+    /// As [`Self::Current`], with gVisor as a runtime class.
+    Gvisor,
 }
+
+/// Names the variant of the node that scenarios share, to play them all on it by hand.
+const SHARED: &str = "EPHEMON_IT_NODE";
 
 // === impl Variant ===
 
 impl Variant {
+    /// The one that scenarios share.
+    pub(super) fn shared() -> Self {
+        let asked = env::var(SHARED).unwrap_or_default();
+        let all =
+            [Self::Current, Self::DebianRuntime, Self::OldestKubernetes, Self::CriO, Self::Gvisor];
+        match all.into_iter().find(|variant| variant.name() == asked) {
+            Some(variant) => variant,
+            None if asked.is_empty() => Self::Current,
+            None => panic!("{SHARED}: {asked} is none of {:?}", all.map(Self::name)),
+        }
+    }
+
     /// For folders.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Current => "current",
             Self::DebianRuntime => "debian-runtime",
             Self::OldestKubernetes => "oldest-kubernetes",
+            Self::CriO => "cri-o",
+            Self::Gvisor => "gvisor",
+        }
+    }
+
+    /// Where its runtime answers to CRI, in the node.
+    pub(super) fn socket(self) -> &'static str {
+        match self {
+            Self::CriO => "/run/crio/crio.sock",
+            _ => "/run/containerd/containerd.sock",
         }
     }
 
@@ -50,25 +79,40 @@ impl Variant {
             ("ETCD", folder("etcd", "ETCD")),
         ];
         parts.extend(built.map(|(what, folder)| Part::Built(what, folder)));
-        match self.containerd() {
-            Some(folder) => parts.push(Part::Built("CONTAINERD", folder)),
-            None => parts.push(Part::Program("containerd")),
+        match self {
+            Self::CriO => {
+                parts.push(Part::Built("CRIO", folder("crio", "CRIO")));
+                parts.extend(["conmon", "crun", "podman"].map(Part::Program));
+            }
+            Self::DebianRuntime => parts.push(Part::Program("containerd")),
+            _ => parts.push(Part::Built("CONTAINERD", folder("containerd", "CONTAINERD"))),
+        }
+        if self == Self::Gvisor {
+            parts.push(Part::Built("GVISOR", folder("gvisor", "GVISOR")));
         }
         parts
     }
 
     /// What `tests/node/up` reads.
     pub(super) fn environment(self) -> Vec<(&'static str, OsString)> {
-        vec![
-            ("EPHEMON_NODE_KUBERNETES", self.kubernetes().into()),
-            ("EPHEMON_NODE_KUBECTL", Self::kubectl().into()),
-            ("EPHEMON_NODE_ETCD", folder("etcd", "ETCD").into()),
-            (
+        let runtime = match self {
+            Self::CriO => ("EPHEMON_NODE_CRIO", folder("crio", "CRIO").into()),
+            _ => (
                 "EPHEMON_NODE_CONTAINERD",
                 self.containerd().map_or_else(|| "debian".into(), PathBuf::into_os_string),
             ),
+        };
+        let mut environment = vec![
+            ("EPHEMON_NODE_KUBERNETES", self.kubernetes().into()),
+            ("EPHEMON_NODE_KUBECTL", Self::kubectl().into()),
+            ("EPHEMON_NODE_ETCD", folder("etcd", "ETCD").into()),
             ("EPHEMON_NODE_RUNTIMES", further_runtimes()),
-        ]
+            runtime,
+        ];
+        if self == Self::Gvisor {
+            environment.push(("EPHEMON_NODE_GVISOR", folder("gvisor", "GVISOR").into()));
+        }
+        environment
     }
 
     /// The folder of its Kubernetes.
@@ -83,9 +127,10 @@ impl Variant {
         Self::Current.kubernetes().join("bin/kubectl")
     }
 
-    /// The folder of its containerd, unless it is Debian's.
+    /// The folder of its containerd, unless it is Debian's or there is none.
     fn containerd(self) -> Option<PathBuf> {
-        (self != Self::DebianRuntime).then(|| folder("containerd", "CONTAINERD"))
+        let is_built = ![Self::DebianRuntime, Self::CriO].contains(&self);
+        is_built.then(|| folder("containerd", "CONTAINERD"))
     }
 
     /// A program of its runtime.

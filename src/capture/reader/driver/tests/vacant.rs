@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use ephemon_discovery::inventory::{Evidence, EvidenceSource, Observation};
+use ephemon_contract::Limits;
+use ephemon_discovery::inventory::{
+    Asked, Evidence, EvidenceSource, Expected, Observation, SpecEntry,
+};
 use ephemon_model::ContainerType;
 
 use super::*;
@@ -155,4 +158,103 @@ fn a_late_process_keeps_its_use_when_another_container_is_missed() {
     put(root.path(), "poda", 9_000, 1);
     driver.removed(&id(2));
     assert_eq!(driver.cpu(2), Some((3, Some(Quality::Residual))));
+}
+
+/// The kernel does not keep when a group was made: after a start of the agent the sandbox's may look
+/// newer than those of the containers.
+#[test]
+fn a_sandbox_that_is_not_the_oldest_is_known_by_the_names_of_the_others() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put(root.path(), "poda", 0, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.create(root.path(), 2, 'a', 4_000);
+    put(root.path(), "poda/1", 0, 0);
+    driver.created(&id(1), &uid('a'), Path::new("poda/1"), Source::Inotify);
+    tell(&inventory);
+    driver.all_due(LATER);
+    put(root.path(), "poda/3", 0, 0);
+    driver.created(&id(3), &uid('a'), Path::new("poda/3"), Source::Inotify);
+    put(root.path(), "poda", 9_000, 1);
+    driver.removed(&id(3));
+    assert_eq!(driver.cpu(3), Some((5, Some(Quality::Residual))));
+}
+
+#[test]
+fn on_version_1_a_container_that_looks_oldest_does_not_have_the_values_of_the_pods_group() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put_v1(root.path(), "poda", 5_000_000, PROCS);
+    driver.held.hierarchy = Hierarchy::detect(root.path()).unwrap();
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    tell(&inventory);
+    for number in [2, 1] {
+        let path = format!("poda/{number}");
+        put_v1(root.path(), &path, 0, "");
+        driver.created(&id(number), &uid('a'), Path::new(&path), Source::Inotify);
+    }
+    driver.all_due(LATER);
+    assert_eq!((driver.cpu(1), driver.cpu(2)), (Some((5, None)), None));
+}
+
+/// As on a node where the agent was started after the pod.
+#[test]
+fn the_accounts_of_a_pod_that_its_sandbox_stands_for_balance() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put_v1(root.path(), "poda", 500_000_000, PROCS);
+    driver.held.hierarchy = Hierarchy::detect(root.path()).unwrap();
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Startup);
+    for number in [1, 2] {
+        let path = format!("poda/{number}");
+        put_v1(root.path(), &path, 0, "");
+        driver.created(&id(number), &uid('a'), Path::new(&path), Source::Startup);
+    }
+    tell(&inventory);
+    driver.balance_all();
+    driver.all_due(LATER);
+    put_v1(root.path(), "poda", 900_000_000, PROCS);
+    driver.all_due(LATER * 2);
+    driver.balance_all();
+    let pod = driver.reports.readings.snapshot().pods.pop().unwrap();
+    assert!(pod.accounting_error.is_some_and(|error| error < 0.01), "{:?}", pod.accounting_error);
+}
+
+/// The group beside which the pod's next container will be is never the pod's own.
+#[test]
+fn a_sandbox_whose_processes_come_late_to_the_pods_group_keeps_its_own_path() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    for path in ["poda", "poda/1"] {
+        put_v1(root.path(), path, 0, "");
+    }
+    driver.held.hierarchy = Hierarchy::detect(root.path()).unwrap();
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.created(&id(1), &uid('a'), Path::new("poda/1"), Source::Inotify);
+    let limits = Limits { pids: Some(64), ..Limits::default() };
+    let entry = SpecEntry {
+        name: "job".into(),
+        container_type: ContainerType::Ephemeral,
+        image: None,
+        limits: Some(Ok(limits)),
+        wants_init: false,
+        job: None,
+    };
+    inventory.learn(Evidence::Spec { pod: uid('a'), entries: vec![entry] });
+    let beside = || match inventory.expected(&uid('a'), "job") {
+        Expected::Asks(Asked { limits: Some((_, beside)), .. }) => Some(beside),
+        _ => None,
+    };
+    assert_eq!(beside().as_deref(), Some(Path::new("poda/1")));
+    driver.all_due(LATER);
+    assert_eq!(beside(), None, "it has no process");
+
+    put_v1(root.path(), "poda", 5_000_000, PROCS);
+    driver.all_due(LATER * 2);
+    assert_eq!(driver.cpu(1), Some((5, None)));
+    assert_ne!(beside().as_deref(), Some(Path::new("poda")));
 }
