@@ -18,7 +18,7 @@ use crate::support::burn::burn;
 use crate::support::collector::Wire;
 use crate::support::parts::{all_there, alone};
 use crate::support::process::until;
-use crate::support::real_node::{CRUN, MAPPING_RUNC, further_parts};
+use crate::support::real_node::variant::{CRUN, MAPPING_RUNC, further_parts};
 use crate::support::workflow_images::{BUSYBOX, TOOL};
 
 /// What the job has from its environment and shows.

@@ -91,7 +91,7 @@ impl Site {
         values: &[&str],
         image: &str,
     ) -> Runner {
-        self.runner_of(name, spec(resources, values, image))
+        self.runner_of(name, &spec(resources, values, image))
     }
 
     /// The same as shipped, with these fields of the pod's spec beside.
@@ -100,10 +100,10 @@ impl Site {
         for (field, value) in fields.as_object().unwrap() {
             spec[field] = value.clone();
         }
-        self.runner_of(name, spec)
+        self.runner_of(name, &spec)
     }
 
-    fn runner_of(&self, name: &str, spec: Value) -> Runner {
+    fn runner_of(&self, name: &str, spec: &Value) -> Runner {
         self.kubectl.apply(
             &json!({
                 "apiVersion": "v1", "kind": "Pod", "spec": spec,

@@ -5,7 +5,7 @@
 pub(crate) mod definitions;
 mod kubectl;
 pub(crate) mod registry;
-mod variant;
+pub(crate) mod variant;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use ephemon_base::lock;
 
 pub(crate) use kubectl::Kubectl;
-pub(crate) use variant::{CRUN, MAPPING_RUNC, Variant, folder, further_parts};
+pub(crate) use variant::{Variant, folder};
 
 use super::cri::Cri;
 use super::process::{Running, kill, output, until};
