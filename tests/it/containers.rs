@@ -1,20 +1,18 @@
-//! Containers of containerd with runc and crun, driven as a kubelet drives them: of every length and end.
+//! Containers of containerd and runc, driven as a kubelet drives them: of every length and end.
 //!
 //! What is true of a container's CPU time is said by a witness that reads the kernel every
 //! millisecond, and by the pod's own counter, which keeps what its containers used.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use crate::support::agent::Agent;
-use crate::support::cgroups::is_v2;
-use crate::support::containerd::{CRUN, Containerd, PARTS, RUNC};
+use crate::support::containerd::{Containerd, PARTS, RUNC};
 use crate::support::cri::Cri;
 use crate::support::exposition::Ledger;
 use crate::support::kubelet::{Pod, Spec, Started};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::parts::{all_there, alone};
 use crate::support::verdict::{self, Truth};
 use crate::support::witness::EvidenceSource;
 
@@ -57,32 +55,6 @@ fn ends_that_go_wrong_are_shown_like_any_other() {
     });
 }
 
-/// On version 2 its processes are one level below the container's own group, as with systemd.
-#[test]
-fn cruns_containers_are_shown_like_runcs() {
-    if !all_there(&[Part::Program("crun")]) {
-        return;
-    }
-    scenario_by(CRUN, &["--cri-socket"], |pod, cri| {
-        let oom = Spec::load("out-of-memory", "burn 50 memory 96").limited(48 << 20);
-        let specs = [
-            Spec::load("burn-50ms", "burn 50"),
-            Spec::load("burn-1s", "burn 1000"),
-            Spec::load("many-pids", "pids 50"),
-            Spec::new("shell", ["sh", "-c", "echo one; exit 3"]),
-            oom,
-            Spec::new("missing-command", ["/bin/there-is-no-such-file"]),
-        ];
-        let ran = specs.map(|spec| one_after_the_other(pod, cri, &spec)).to_vec();
-        let below = pod.group(&pod.sandbox).join("container/cgroup.procs");
-        assert_eq!(fs::read(below).is_ok_and(|pids| !pids.is_empty()), is_v2());
-        assert_eq!(cri.container_status(&ran[3].id).unwrap().exit_code, 3);
-        assert_eq!(cri.container_status(&ran[4].id).unwrap().exit_code, 137);
-        assert!(!ran[5].runs, "a command that is not there cannot have started");
-        ran
-    });
-}
-
 #[test]
 fn ten_that_end_at_once_are_told_apart() {
     scenario(&[], |pod, cri| {
@@ -120,7 +92,11 @@ fn scenario(flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
 }
 
 /// The same by this handler of the runtime.
-fn scenario_by(handler: &str, flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
+pub(crate) fn scenario_by(
+    handler: &str,
+    flags: &[&str],
+    life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>,
+) {
     if !all_there(&PARTS) {
         return;
     }
@@ -194,7 +170,7 @@ fn check_books(ledger: &Ledger, sandbox: &str, ran: usize) {
     assert!(error <= 0.01, "the agent's books are off by {error}");
 }
 
-fn one_after_the_other(pod: &Pod<'_>, cri: &Cri, spec: &Spec) -> Started {
+pub(crate) fn one_after_the_other(pod: &Pod<'_>, cri: &Cri, spec: &Spec) -> Started {
     let started = pod.run(cri, spec);
     pod.wait(cri, &started.id);
     started

@@ -24,6 +24,7 @@ mod churn;
 mod containers;
 #[cfg(test)]
 mod conventions;
+mod crun;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]

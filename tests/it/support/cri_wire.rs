@@ -63,8 +63,6 @@ pub(crate) struct PodSandboxConfig {
     pub(crate) log_directory: String,
     #[prost(map = "string, string", tag = "6")]
     pub(crate) labels: HashMap<String, String>,
-    #[prost(map = "string, string", tag = "7")]
-    pub(crate) annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "8")]
     pub(crate) linux: Option<LinuxPodSandboxConfig>,
 }

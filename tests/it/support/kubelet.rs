@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cgroups::is_v2;
-use super::containerd::{CRUN, RUNC};
+use super::containerd::RUNC;
 use super::cri::Cri;
 use super::cri_wire::{
     CONTAINER_EXITED, ContainerConfig, ContainerMetadata, ContainerSecurityContext,
@@ -105,7 +105,6 @@ impl<'a> Pod<'a> {
             hostname: String::new(),
             log_directory: node.pod_logs(&place).to_string_lossy().into_owned(),
             labels: labels(&place, None),
-            annotations: annotations(handler),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: place.cgroup_parent(node.cgroups()),
                 security_context: Some(SandboxSecurityContext {
@@ -172,11 +171,6 @@ impl<'a> Pod<'a> {
         self.node.scratch().join(format!("gate-{}", self.place.uid))
     }
 
-    /// A container's cgroup, where its CPU time is counted.
-    pub(crate) fn group(&self, id: &str) -> PathBuf {
-        self.node.cgroups().cpu_directory(&self.place.cgroup()).join(id)
-    }
-
     /// Waits for a container's end.
     pub(crate) fn wait(&self, cri: &Cri, id: &str) -> ContainerStatus {
         until(Duration::from_mins(5), || {
@@ -222,13 +216,6 @@ pub(crate) fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String,
 fn files() -> HashMap<String, String> {
     let group = ("memory.oom.group".to_owned(), "1".to_owned());
     is_v2().then_some(group).into_iter().collect()
-}
-
-/// With systemd crun puts a container's processes one level below its group on version 2; without, this
-/// has it do so.
-fn annotations(handler: &str) -> HashMap<String, String> {
-    let below = ("run.oci.delegate-cgroup".to_owned(), "container".to_owned());
-    (handler == CRUN && is_v2()).then_some(below).into_iter().collect()
 }
 
 fn namespaces() -> NamespaceOption {

@@ -4,14 +4,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::cgroups::{CpuCounter, is_v2};
+use super::cgroups::CpuCounter;
 use super::node::{Node, PodPlace};
 use super::parts::in_vm;
 use super::process::until;
@@ -35,7 +34,7 @@ pub(crate) struct Seen {
 
 struct Watched {
     cpu: CpuCounter,
-    directory: PathBuf,
+    procs: PathBuf,
     seen: Seen,
     gone: bool,
 }
@@ -75,10 +74,10 @@ fn watch(directory: &Path, stop: &AtomicBool) -> HashMap<String, Seen> {
                 continue;
             };
             if !watched.contains_key(id) {
-                let directory = entry.path();
-                if let Ok(cpu) = CpuCounter::open(&directory) {
+                let procs = entry.path().join("cgroup.procs");
+                if let Ok(cpu) = CpuCounter::open(&entry.path()) {
                     let seen = Seen { cpu_ns: 0, settled: false };
-                    watched.insert(id.to_owned(), Watched { cpu, directory, seen, gone: false });
+                    watched.insert(id.to_owned(), Watched { cpu, procs, seen, gone: false });
                 }
             }
         }
@@ -100,18 +99,10 @@ impl Watched {
     /// final. Figures of a removed cgroup cannot be read and leave the earlier ones. The list is
     /// opened anew each time: on v1 a descriptor shows the list of its first read for a second.
     fn look(&mut self) {
-        match (is_empty(&self.directory), self.cpu.read_ns()) {
+        let empty = fs::read(&self.procs).map(|pids| pids.is_empty());
+        match (empty, self.cpu.read_ns()) {
             (Ok(settled), Some(cpu_ns)) => self.seen = Seen { cpu_ns, settled },
             _ => self.gone = true,
         }
     }
-}
-
-/// Whether no process is left in a cgroup and in those below it, which crun makes on version 2.
-fn is_empty(directory: &Path) -> io::Result<bool> {
-    if is_v2() {
-        let events = fs::read_to_string(directory.join("cgroup.events"))?;
-        return Ok(events.lines().any(|line| line == "populated 0"));
-    }
-    fs::read(directory.join("cgroup.procs")).map(|pids| pids.is_empty())
 }
