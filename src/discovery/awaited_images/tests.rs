@@ -159,11 +159,21 @@ fn hostile_words_about_images_are_bounded_and_left() {
     let awaiting = with(&many, &Value::Null);
     assert_eq!((awaiting.images.len(), awaiting.has_more), (MAX_IMAGES_PER_POD, true));
     assert_eq!(&*awaiting.images[1].name, "a-0:1");
-    let long = "a".repeat(1 << 20);
+    let long = "a".repeat(1 << 13);
     for told in ["$(id) https://a?b a;b", &long, "a\nb \u{202e}:1"] {
         let found = with(told, &Value::Null).images;
         assert_eq!((found.len(), &*found[1].name), (2, ""), "{told:.40}");
         assert_eq!(found[1].for_kubelet, Some(ForKubelet::Name));
+    }
+    // Nothing is read without end, and no part of a name.
+    for (told, images) in [
+        ("a:1 ".repeat(1 << 18), 2),
+        (" ".repeat(1 << 20), 1),
+        (format!("a:1{}b:1", " ".repeat(1 << 16)), 2),
+        (format!("a:1 {}é", "b".repeat(1 << 16)), 2),
+    ] {
+        let awaiting = with(&told, &Value::Null);
+        assert_eq!((awaiting.images.len(), awaiting.has_more), (images, true), "{told:.40}");
     }
     let secrets = json!({"spec.imagePullSecrets": [{"name": "registry"}]});
     let found = with("a:1", &secrets).images;

@@ -15,6 +15,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, EphemeralContainer};
 use super::{TakenImage, image_name};
 use crate::logs::names::is_label;
 
+/// Most bytes of a pod's variables that are read at a change of it: twice what the hook writes at most.
+const MAX_READ_BYTES: usize = 2 * MAX_ACTION_IMAGES * (image_name::MAX_BYTES + 128);
+
 /// What a pod's ephemeral containers tell of.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
@@ -37,20 +40,30 @@ impl Told {
     ) -> Self {
         let mut told = Self::default();
         let mut names: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut left = MAX_READ_BYTES;
         let all = containers.iter().filter(|container| !has_ended(container, statuses));
-        for given in all.filter_map(value).flat_map(of_variable) {
-            let Some(name) = image_name::with_tag(given) else {
-                told.has_invalid = true;
-                continue;
-            };
-            if names.contains(&name) {
-                continue;
+        'all: for value in all.filter_map(value) {
+            let (value, is_whole) = first(value, left);
+            left = left.saturating_sub(value.len());
+            for given in of_variable(value).filter(|given| seen.insert(*given)) {
+                let Some(name) = image_name::with_tag(given) else {
+                    told.has_invalid = true;
+                    continue;
+                };
+                if names.contains(&name) {
+                    continue;
+                }
+                if names.len() >= MAX_ACTION_IMAGES {
+                    told.has_more = true;
+                    break 'all;
+                }
+                names.push(name);
             }
-            if names.len() >= MAX_ACTION_IMAGES {
+            if !is_whole {
                 told.has_more = true;
                 break;
             }
-            names.push(name);
         }
         if !names.is_empty() {
             told.divide(names, containers);
@@ -77,6 +90,15 @@ impl Told {
             }
         }
     }
+}
+
+/// The whole names in the first `most` bytes, and whether these are all.
+fn first(value: &str, most: usize) -> (&str, bool) {
+    if value.len() <= most {
+        return (value, true);
+    }
+    let cut = value.get(..value.floor_char_boundary(most)).unwrap_or_default();
+    (cut.rsplit_once(' ').map_or("", |(whole, _)| whole), false)
 }
 
 /// If a variable is set twice, the kubelet uses the last one.
