@@ -206,11 +206,9 @@ impl Look<'_> {
 
     fn pull(&self) -> Option<Reason> {
         let pull = self.container.pull.filter(|_| self.is_waited_for())?;
-        // The agent may have had it pulled before anybody asked for the container.
-        if pull.end_unix_ms <= self.container.span.start_unix_ms {
-            return None;
-        }
-        let ms = pull.end_unix_ms.saturating_sub(pull.start_unix_ms);
+        // The agent may have begun it before anybody asked for the container: nothing waited till then.
+        let began = pull.start_unix_ms.max(self.container.span.start_unix_ms);
+        let ms = pull.end_unix_ms.saturating_sub(began);
         let weight = long_wait(ms, self.job_ms)?;
         let size = pull.bytes.map(|size| format!(" ({})", bytes(size))).unwrap_or_default();
         let image = self.container.image.as_deref().map(name).unwrap_or_default();

@@ -141,16 +141,24 @@ fn nothing_waits_for_a_container_that_stands_by() {
 fn nothing_waits_for_an_image_that_was_pulled_before_its_container_was_asked_for() {
     let (mut job, samples) = calm();
     let one = &mut job.containers[0];
-    let asked = one.span.start_unix_ms;
+    let asked = 20_000;
+    one.span.start_unix_ms = asked;
     let pull = |start_unix_ms, end_unix_ms| Some(Pull { start_unix_ms, end_unix_ms, bytes: None });
     one.started_unix_ms = Some(asked + 8000);
-    one.pull = pull(asked.saturating_sub(30_000), asked);
+    one.pull = pull(0, asked);
     let facts = |job: &_| -> Vec<String> {
         let reasons = Findings::of(job, &samples).reasons;
         reasons.into_iter().map(|reason| reason.fact).collect()
     };
     let found = facts(&job);
     assert!(found.len() == 1 && found[0].contains("waited 8.00s"), "{found:?}");
+    // Of one that ended after that only the rest was waited for.
+    job.containers[0].pull = pull(0, asked + 1000);
+    let found = facts(&job);
+    assert!(found.len() == 1 && found[0].contains("waited 7.00s"), "{found:?}");
+    job.containers[0].pull = pull(0, asked + 7000);
+    let found = facts(&job);
+    assert!(found.len() == 1 && found[0].contains("took 7.00s, 7% of the job"), "{found:?}");
 }
 
 #[test]
