@@ -36,7 +36,7 @@ pub struct AwaitingPod {
     /// Images that were told ahead and that a container has by now, whether it was started or not: as
     /// many as there is room for beside `images`.
     pub taken: Vec<TakenImage>,
-    /// More were told ahead than are read.
+    /// More were told ahead than are read, and they could be pulled.
     pub has_more: bool,
 }
 

@@ -38,6 +38,8 @@ struct Pod {
     seen: HashSet<u64>,
     /// It has had more than its share, which was told.
     is_full: bool,
+    /// More was told ahead than is read, which was counted.
+    is_told_more: bool,
     waiting: VecDeque<(u64, AwaitedImage)>,
     running: HashSet<u64>,
     takers: Takers,
@@ -94,7 +96,9 @@ impl Plan {
         let cancelled = pod.running.difference(&awaited).map(|key| (uid.clone(), *key)).collect();
         let left = images.iter().filter_map(|(key, image)| pod.enter(*key, image));
         let mut left: Vec<Left> = left.collect();
-        left.extend(awaiting.has_more.then(|| pod.refuse()).flatten());
+        if awaiting.has_more && !std::mem::replace(&mut pod.is_told_more, true) {
+            left.push(Left::TooMany);
+        }
         let own = images.iter().filter_map(|(key, image)| Some((*key, image.container.as_ref()?)));
         let taken = awaiting.taken.iter().map(|taken| (key(&taken.name), &taken.container));
         let takers: Vec<_> = own.chain(taken).collect();
@@ -171,6 +175,7 @@ impl Pod {
             reference: Arc::clone(pod),
             seen: HashSet::new(),
             is_full: false,
+            is_told_more: false,
             waiting: VecDeque::new(),
             running: HashSet::new(),
             takers: Takers::default(),
@@ -318,6 +323,19 @@ mod tests {
         assert_eq!(plan.update(&many), Update::default());
         assert_eq!(plan.pods[&uid(2)].waiting.len(), MAX_SEEN_PER_POD);
     }
+
+    #[test]
+    fn more_than_is_read_and_more_than_its_share_are_counted_each_once() {
+        let mut plan = Plan::new(2);
+        let mut more = pod(1, &names("a", 1));
+        more.has_more = true;
+        assert_eq!(plan.update(&more), left(Left::TooMany));
+        let mut many = pod(1, &names("b", MAX_SEEN_PER_POD));
+        many.has_more = true;
+        assert_eq!(plan.update(&many), left(Left::TooMany));
+        assert_eq!(plan.update(&many), Update::default());
+    }
+
     #[test]
     fn what_was_told_ahead_is_told_of_the_container_that_has_it_whenever_that_comes() {
         let mut plan = Plan::new(8);

@@ -42,8 +42,10 @@ pub(super) fn awaiting(pod: &Pod) -> Option<AwaitingPod> {
         let statuses: HashMap<&str, &ContainerStatus> =
             statuses.into_iter().flatten().map(|status| (status.name.as_str(), status)).collect();
         let told = Told::of(containers, &statuses);
-        awaiting.images = images(containers, &statuses, &told, for_kubelet(pod));
-        (awaiting.taken, awaiting.has_more) = (told.taken, told.has_more);
+        let of_pod = for_kubelet(pod);
+        awaiting.images = images(containers, &statuses, &told, of_pod);
+        // Of a pod whose images are all left to the kubelet none is refused for their number.
+        (awaiting.taken, awaiting.has_more) = (told.taken, told.has_more && of_pod.is_none());
         awaiting.taken.truncate(MAX_IMAGES_PER_POD - awaiting.images.len());
     }
     Some(awaiting)

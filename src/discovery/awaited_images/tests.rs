@@ -178,6 +178,7 @@ fn hostile_words_about_images_are_bounded_and_left() {
     let secrets = json!({"spec.imagePullSecrets": [{"name": "registry"}]});
     let found = with("a:1", &secrets).images;
     assert!(found.iter().all(|one| one.for_kubelet == Some(ForKubelet::PullSecrets)), "{found:?}");
+    assert!(!with(&many, &secrets).has_more, "they are the kubelet's, however many");
     // Nobody looks at the pod's own containers, at what another variable says, or at a reference.
     let mut from = container("from", "job:1");
     from["env"] = json!([{"name": "EPHEMON_ACTION_IMAGES", "valueFrom": {}}]);
