@@ -73,13 +73,13 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
         ));
     }
     let began = Clock::now();
-    let (pod, uses) = futures_util::join!(api.pod(), standby::look(call.settings));
+    let (pod, look) = futures_util::join!(api.pod(), standby::look(call.settings));
     let view = PodView::of(&pod?);
     let token = super::call::new_token()?;
     let keys = service_keys::of(call.settings, &asked.services);
     let mut plan = Plan::new(call, &asked.with_keys(keys), &template, &view, &token)?;
     let policy = template.step().image_pull_policy;
-    plan.tell_images(uses.images(policy.as_deref()));
+    plan.tell_images(look.images(policy.as_deref()));
     plan.warn(call, &view);
     plan.describe(call);
     let mut state = plan.state(token.clone());
@@ -121,7 +121,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
             let mut view = view.clone();
             let own = plan.all().chain(&plan.network).map(|planned| planned.name().to_owned());
             view.containers.extend(own.chain(prepare.late.get().cloned()));
-            standby::begin(call, &api, &template, (&view, &token), uses).await;
+            standby::begin(call, &api, &template, (&view, &token), look).await;
         }
     };
     futures_util::join!(pulled, standby);

@@ -2,18 +2,19 @@
 //! kubelet nor for its image. Init waits in each; a step takes one whose spec is what the step's own
 //! would be, and all of the step goes over init's socket.
 //!
-//! `uses` says which images the job's steps will use, by the runner's own files; `book` is what is
+//! `uses` says which images the job's steps will use, by the runner's own files, and `look` waits for it; `book` is what is
 //! known of them, and `store` keeps it between calls. Whatever goes wrong here, the step gets a
 //! container of its own, as without.
 
 mod book;
+mod look;
 mod manifest;
 mod message;
 mod step;
 mod store;
 mod uses;
 
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Record, Token};
@@ -30,11 +31,9 @@ use super::spec::{self, Common, Planned, Role};
 use super::template::Template;
 use super::{leftovers, stop};
 use book::Book;
+pub(super) use look::{Look, look};
 use store::Store;
-pub(super) use uses::Uses;
 
-/// How long the runner's files are read, while the API server answers. It takes milliseconds.
-const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the API server may take to accept a standby container: a call waits for it at most so
 /// long.
 const ADD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,18 +56,6 @@ pub(super) struct Turn {
     pub(super) next: Option<Planned>,
 }
 
-/// Which images the job's steps will use, by the files that the runner has; nothing where standby
-/// containers are off.
-pub(super) async fn look(settings: &Settings) -> Uses {
-    if settings.standby == 0 {
-        return Uses::default();
-    }
-    let settings = settings.clone();
-    // If it panics, there is nothing to stand by for.
-    let look = move || Uses::of(&settings, Clock::now() + LOOK_TIMEOUT);
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
-}
-
 /// Adds the first standby containers of a job whose own containers are ready. Neither waits for them
 /// nor fails.
 ///
@@ -81,13 +68,13 @@ pub(super) async fn begin(
     api: &Api,
     template: &Template,
     (view, token): (&PodView, &Token),
-    uses: Uses,
+    look: Look,
 ) {
     let most = call.settings.standby;
     let Some(store) = Store::of(call.settings).filter(|_| most > 0) else { return };
     let planner = Planner { call, template, view, token };
     let mut book = Book::new(most, view.clone());
-    book.expect(uses, |one| planner.of_image(&one.image, one.entry_point).is_some());
+    book.expect(look.end().await, |one| planner.of_image(&one.image, one.entry_point).is_some());
     let mut all = Vec::new();
     while let Some(planned) = planner.next(&mut book, None) {
         all.push(planned);
