@@ -8,9 +8,11 @@ mod parse;
 mod told;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use ephemon_base::lock;
+use ephemon_contract::action_images::MAX_ACTION_IMAGES;
 use ephemon_model::{PodRef, PodUid};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
@@ -22,9 +24,12 @@ pub const MAX_PODS: usize = 112;
 /// of these.
 pub const MAX_IMAGES_PER_POD: usize = 8;
 /// Memory of one image in bytes: its name, the container's, and their counts.
-const IMAGE_BYTES: usize = image_name::MAX_BYTES + 192;
+const IMAGE_BYTES: usize = image_name::MAX_BYTES + 160;
+/// Memory of the keys of one pod's images that find no place, in bytes.
+const MORE_BYTES: usize = MAX_ACTION_IMAGES * size_of::<u64>() + 16;
 /// Memory of the changes that were not taken, and of as many that are being handled.
-pub const AWAITED_BYTES: usize = 2 * MAX_PODS * (MAX_IMAGES_PER_POD * IMAGE_BYTES + 512);
+pub const AWAITED_BYTES: usize =
+    2 * MAX_PODS * (MAX_IMAGES_PER_POD * IMAGE_BYTES + MORE_BYTES + 512);
 
 /// What the ephemeral containers of a pod wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +38,11 @@ pub struct AwaitingPod {
     pub pod: Arc<PodRef>,
     /// Each image once: by the order in the spec, then those that were told ahead.
     pub images: Vec<AwaitedImage>,
-    /// Images that were told ahead and that a container has by now, whether it was started or not: as
-    /// many as there is room for beside `images`.
+    /// The keys ([`key`]) of images that were told ahead and are awaited, but find no place in `images`
+    /// beside those of containers. They come there when there is room.
+    pub more: Vec<u64>,
+    /// Images that were told ahead and that a container has by now, whether it was started or not: the
+    /// last of them, as many as there is room for beside `images`, without those that are the same there.
     pub taken: Vec<TakenImage>,
     /// More were told ahead than are read, and they could be pulled.
     pub has_more: bool,
@@ -99,6 +107,12 @@ struct State {
     /// `None` of one that is gone.
     changed: HashMap<PodUid, Option<Arc<AwaitingPod>>>,
     refused: u64,
+}
+
+/// An image's name by its hash, which is the same for as long as the process lives.
+pub fn key(name: &str) -> u64 {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    HASHER.hash_one(name)
 }
 
 // === impl AwaitedImages ===

@@ -2,11 +2,10 @@
 //! Pure.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use ephemon_discovery::awaited_images::{
-    AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, MAX_PODS,
+    AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, MAX_PODS, key,
 };
 use ephemon_model::{PodRef, PodUid, PrePull};
 
@@ -14,9 +13,12 @@ use super::takers::{Pulled, TAKER_BYTES, Takers};
 
 /// Most images of one pod over its life. The kubelet pulls the others.
 const MAX_SEEN_PER_POD: usize = 32;
+/// Most pulls of one pod that are kept for containers: of the images that are awaited, and of as many
+/// that were told ahead and find no place.
+const MAX_KEPT_PER_POD: usize = 2 * MAX_IMAGES_PER_POD;
 /// Memory of the plan in bytes, beside the images that wait, which are counted where they come from.
 pub const PLAN_BYTES: usize =
-    MAX_PODS * (MAX_SEEN_PER_POD * 48 + MAX_IMAGES_PER_POD * TAKER_BYTES + 1024);
+    MAX_PODS * (MAX_SEEN_PER_POD * 24 + MAX_KEPT_PER_POD * TAKER_BYTES + 1024);
 
 /// An image of a pod, by its hash: two of one hash would be one, of which the kubelet pulls the other.
 pub(crate) type Ticket = (PodUid, u64);
@@ -29,7 +31,6 @@ pub(crate) struct Plan {
     pods: HashMap<PodUid, Pod>,
     /// The pods in the order of their turns.
     turns: VecDeque<PodUid>,
-    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -77,8 +78,7 @@ pub(crate) enum Left {
 impl Plan {
     /// At most so many pulls at one time.
     pub(crate) fn new(most: usize) -> Self {
-        let (pods, turns, hasher) = (HashMap::new(), VecDeque::new(), RandomState::new());
-        Self { most, running: 0, pods, turns, hasher }
+        Self { most, running: 0, pods: HashMap::new(), turns: VecDeque::new() }
     }
 
     /// What a pod waits for now.
@@ -88,11 +88,11 @@ impl Plan {
             self.turns.push_back(uid.clone());
         }
         let pod = self.pods.entry(uid.clone()).or_insert_with(|| Pod::new(&awaiting.pod));
-        let key = |name: &Arc<str>| self.hasher.hash_one(name);
         let images: Vec<_> =
             awaiting.images.iter().map(|image| (key(&image.name), image)).collect();
-        let awaited: HashSet<u64> = images.iter().map(|(key, _)| *key).collect();
-        pod.waiting.retain(|(key, _)| awaited.contains(key));
+        let mut awaited: HashSet<u64> = images.iter().map(|(key, _)| *key).collect();
+        pod.keep_waiting(&awaited);
+        awaited.extend(&awaiting.more);
         let cancelled = pod.running.difference(&awaited).map(|key| (uid.clone(), *key)).collect();
         let left = images.iter().filter_map(|(key, image)| pod.enter(*key, image));
         let mut left: Vec<Left> = left.collect();
@@ -101,7 +101,8 @@ impl Plan {
         }
         let own = images.iter().filter_map(|(key, image)| Some((*key, image.container.as_ref()?)));
         let taken = awaiting.taken.iter().map(|taken| (key(&taken.name), &taken.container));
-        let takers: Vec<_> = own.chain(taken).collect();
+        // One that a container has had already is not of one that waits.
+        let takers: Vec<_> = taken.chain(own).collect();
         let told = takers.iter().filter_map(|(key, container)| pod.take(*key, container)).collect();
         let Pod { takers, waiting, running, .. } = pod;
         takers.keep(|key| is_pulled(waiting, running, key), &awaited);
@@ -182,6 +183,18 @@ impl Pod {
         }
     }
 
+    /// What was told ahead and has no place now comes again, when there is one.
+    fn keep_waiting(&mut self, placed: &HashSet<u64>) {
+        let Self { waiting, seen, .. } = self;
+        waiting.retain(|(key, image)| {
+            let is_kept = placed.contains(key);
+            if !is_kept && image.container.is_none() {
+                seen.remove(key);
+            }
+            is_kept
+        });
+    }
+
     fn enter(&mut self, key: u64, image: &AwaitedImage) -> Option<Left> {
         if self.seen.contains(&key) {
             return None;
@@ -238,7 +251,8 @@ mod tests {
     fn pod(number: usize, names: &[String]) -> AwaitingPod {
         let pod = PodRef { namespace: "ci".into(), name: "runner".into(), uid: uid(number) };
         let images = names.iter().map(|name| image(name)).collect();
-        AwaitingPod { pod: Arc::new(pod), images, taken: Vec::new(), has_more: false }
+        let (more, taken) = (Vec::new(), Vec::new());
+        AwaitingPod { pod: Arc::new(pod), images, more, taken, has_more: false }
     }
 
     fn left(of: Left) -> Update {
@@ -370,6 +384,50 @@ mod tests {
         assert_eq!(plan.pulled(&running[1].ticket, pulled(2)), Some(told(2, "standby-2")));
         plan.done(&running[1].ticket);
         assert_eq!(plan.update(&both), Update::default());
+    }
+
+    #[test]
+    fn what_was_told_ahead_outlasts_that_containers_have_its_place() {
+        let mut plan = Plan::new(4);
+        let mut ahead = pod(1, &names("a", 3));
+        for image in &mut ahead.images {
+            image.container = None;
+        }
+        plan.update(&ahead);
+        let running = started(&mut plan);
+        assert_eq!(running.len(), 2);
+        let pulled = Pulled { start_ns: 1, end_ns: 2, bytes: None };
+        assert_eq!(plan.pulled(&running[0].ticket, pulled), None);
+        plan.done(&running[0].ticket);
+        // One is pulled, one is being pulled, and one waits.
+        let mut displaced = pod(1, &names("c", 1));
+        displaced.more = names("a", 3).iter().map(|name| key(name)).collect();
+        assert_eq!(plan.update(&displaced), Update::default(), "none is cancelled");
+        assert_eq!(started(&mut plan)[0].image.name.as_ref(), "c-0:1");
+        let container: Arc<str> = "standby".into();
+        ahead.images.remove(0);
+        ahead.taken = vec![TakenImage { name: "a-0:1".into(), container: Arc::clone(&container) }];
+        let update = plan.update(&ahead);
+        let told = PrePull { container, start_ns: 1, end_ns: 2, bytes: None };
+        assert_eq!(update.told, [told]);
+        plan.done(&running[1].ticket);
+        let next = started(&mut plan);
+        assert_eq!(next.iter().map(|start| &*start.image.name).collect::<Vec<_>>(), ["a-2:1"]);
+    }
+
+    #[test]
+    fn a_pull_is_of_the_container_that_had_the_image_first_if_changes_come_at_once() {
+        let mut plan = Plan::new(2);
+        let mut one = pod(1, &names("a", 1));
+        one.images[0].container = None;
+        plan.update(&one);
+        let running = started(&mut plan);
+        one.images[0].container = Some("standby-2".into());
+        one.taken = vec![TakenImage { name: "a-0:1".into(), container: "standby".into() }];
+        assert_eq!(plan.update(&one), Update::default());
+        let pulled = Pulled { start_ns: 1, end_ns: 2, bytes: None };
+        let told = plan.pulled(&running[0].ticket, pulled).unwrap();
+        assert_eq!(&*told.container, "standby");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ephemon_model::PrePull;
 
 /// Memory of one image in bytes: its pull, and where its container's name is.
-pub(crate) const TAKER_BYTES: usize = 192;
+pub(crate) const TAKER_BYTES: usize = 160;
 
 /// A pull that was done. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,6 +75,7 @@ fn awaited(pod: &Pod) {
         let Awaiting::Pod(pod) = change else { continue };
         assert!(pod.images.len() <= MAX_IMAGES_PER_POD, "{pod:?}");
         assert!(pod.taken.len() <= MAX_ACTION_IMAGES, "{pod:?}");
+        assert!(pod.more.len() <= MAX_ACTION_IMAGES, "{pod:?}");
         for image in &pod.images {
             assert_eq!(image.name.is_empty(), image.for_kubelet == Some(ForKubelet::Name));
             assert!(image.container.as_deref().is_none_or(names::is_label), "{image:?}");

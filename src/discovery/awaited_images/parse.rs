@@ -13,7 +13,9 @@ use ephemon_model::{PodRef, PodUid};
 use k8s_openapi::api::core::v1::{ContainerStatus, EphemeralContainer, Pod};
 
 use super::told::Told;
-use super::{AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, image_name};
+use super::{
+    AwaitedImage, AwaitingPod, ForKubelet, MAX_IMAGES_PER_POD, TakenImage, image_name, key,
+};
 use crate::logs::names::{is_label, is_pod_name};
 
 /// Reasons of a container that waits for its turn. With any other the kubelet has tried already.
@@ -33,6 +35,7 @@ pub(super) fn awaiting(pod: &Pod) -> Option<AwaitingPod> {
     let mut awaiting = AwaitingPod {
         pod: Arc::new(reference),
         images: Vec::new(),
+        more: Vec::new(),
         taken: Vec::new(),
         has_more: false,
     };
@@ -43,24 +46,39 @@ pub(super) fn awaiting(pod: &Pod) -> Option<AwaitingPod> {
             statuses.into_iter().flatten().map(|status| (status.name.as_str(), status)).collect();
         let told = Told::of(containers, &statuses);
         let of_pod = for_kubelet(pod);
-        awaiting.images = images(containers, &statuses, &told, of_pod);
+        (awaiting.images, awaiting.more) = images(containers, &statuses, &told, of_pod);
         // Of a pod whose images are all left to the kubelet none is refused for their number.
         (awaiting.taken, awaiting.has_more) = (told.taken, told.has_more && of_pod.is_none());
-        awaiting.taken.truncate(MAX_IMAGES_PER_POD - awaiting.images.len());
+        awaiting.taken.retain(|taken| !is_among(taken, &awaiting.images));
+        // Those of earlier steps come first, and had their time.
+        let room = MAX_IMAGES_PER_POD.saturating_sub(awaiting.images.len());
+        awaiting.taken.drain(..awaiting.taken.len().saturating_sub(room));
     }
     Some(awaiting)
 }
 
-/// Those of containers, then those that are told ahead.
+/// Whether an image says the same.
+fn is_among(taken: &TakenImage, images: &[AwaitedImage]) -> bool {
+    images
+        .iter()
+        .any(|image| image.name == taken.name && image.container.as_ref() == Some(&taken.container))
+}
+
+/// Those of containers, then those that are told ahead; and the keys of those that were told ahead and
+/// find no place.
 fn images(
     containers: &[EphemeralContainer],
     statuses: &HashMap<&str, &ContainerStatus>,
     told: &Told,
     of_pod: Option<ForKubelet>,
-) -> Vec<AwaitedImage> {
+) -> (Vec<AwaitedImage>, Vec<u64>) {
     let mut names = HashSet::new();
-    let mut images = Vec::new();
+    let (mut images, mut more) = (Vec::new(), Vec::new());
     for container in containers {
+        let is_full = images.len() >= MAX_IMAGES_PER_POD;
+        if is_full && told.taken.is_empty() {
+            break;
+        }
         let waits = statuses.get(container.name.as_str()).is_none_or(|status| is_untried(status));
         let policy = container.image_pull_policy.as_deref();
         let is_pulled_always = policy == Some("Always");
@@ -75,12 +93,14 @@ fn images(
         // Of what is no name only that there is one is told.
         let for_kubelet = if name.is_none() { Some(ForKubelet::Name) } else { of_pod };
         let name: Arc<str> = name.unwrap_or_default().into();
-        if names.insert(Arc::clone(&name)) {
+        if is_full {
+            if told.taken.iter().any(|taken| taken.name == name) && names.insert(Arc::clone(&name))
+            {
+                more.push(key(&name));
+            }
+        } else if names.insert(Arc::clone(&name)) {
             let container = Some(container.name.as_str().into());
             images.push(AwaitedImage { name, container, is_pulled_always, for_kubelet });
-        }
-        if images.len() >= MAX_IMAGES_PER_POD {
-            break;
         }
     }
     // Of what is no name only that there is one is told.
@@ -88,13 +108,18 @@ fn images(
     for (name, for_kubelet) in
         told.coming.iter().map(|name| (Arc::clone(name), of_pod)).chain(invalid)
     {
-        if images.len() < MAX_IMAGES_PER_POD && names.insert(Arc::clone(&name)) {
+        if !names.insert(Arc::clone(&name)) {
+            continue;
+        }
+        if images.len() >= MAX_IMAGES_PER_POD {
+            more.extend((!name.is_empty()).then(|| key(&name)));
+        } else {
             // As the API server will set it.
             let is_pulled_always = is_always_pulled(&name);
             images.push(AwaitedImage { name, container: None, is_pulled_always, for_kubelet });
         }
     }
-    images
+    (images, more)
 }
 
 fn is_untried(status: &ContainerStatus) -> bool {

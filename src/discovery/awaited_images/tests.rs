@@ -124,7 +124,7 @@ fn images_that_are_told_ahead_are_awaited_after_those_of_containers() {
     assert_eq!(always, [false, false, true], "as the kubelet will pull them");
     let taken: Vec<_> =
         awaiting.taken.iter().map(|taken| (&*taken.name, &*taken.container)).collect();
-    assert_eq!(taken, [("redis:latest", "redis"), ("job:1", "job")]);
+    assert_eq!(taken, [("job:1", "job")], "that redis waits is said once");
     assert!(!awaiting.has_more);
 }
 
@@ -146,6 +146,50 @@ fn an_image_that_was_told_ahead_is_the_first_containers_that_has_it() {
     let ended = [status("job", &json!({"terminated": {"exitCode": 0}}))];
     let awaiting = parse::awaiting(&pod(1, &all[..1], &ended, &Value::Null)).unwrap();
     assert_eq!((awaiting.images, awaiting.taken), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn what_was_told_ahead_stays_awaited_when_containers_have_its_place() {
+    let told: Vec<String> = (0..MAX_IMAGES_PER_POD).map(|n| format!("a-{n}:1")).collect();
+    let mut all = vec![telling("job", "job:1", &told.join(" "))];
+    let running = [status("job", &json!({"running": {}}))];
+    let of = |all: &[Value]| parse::awaiting(&pod(1, all, &running, &Value::Null)).unwrap();
+    assert_eq!((of(&all).images.len(), of(&all).more), (MAX_IMAGES_PER_POD, vec![]));
+    all.push(container("network", "network:1"));
+    let awaiting = of(&all);
+    assert_eq!((awaiting.images.len(), &*awaiting.images[0].name), (8, "network:1"));
+    assert_eq!(awaiting.more, [key("a-7:1")]);
+    // Also if it is a container's by then, for which there is no place either.
+    all.extend((0..7).map(|n| container(&format!("c-{n}"), &format!("c-{n}:1"))));
+    all.push(container("standby", "a-3:1"));
+    all.push(container("other", "other:1"));
+    let awaiting = of(&all);
+    assert!(awaiting.images.iter().all(|image| image.container.is_some()));
+    let mut more: Vec<u64> = told.iter().map(|name| key(name)).collect();
+    more.sort_unstable();
+    let mut found = awaiting.more;
+    found.sort_unstable();
+    assert_eq!(found, more);
+}
+
+#[test]
+fn of_what_containers_have_the_last_is_said_where_there_is_little_room() {
+    let told: Vec<String> = (0..MAX_IMAGES_PER_POD).map(|n| format!("a-{n}:1")).collect();
+    let mut all = vec![telling("job", "job:1", &told.join(" "))];
+    let mut statuses = vec![status("job", &json!({"running": {}}))];
+    for (n, image) in told.iter().enumerate().take(6) {
+        all.push(container(&format!("standby-{n}"), image));
+        statuses.push(status(&format!("standby-{n}"), &json!({"running": {}})));
+    }
+    all.extend((0..4).map(|n| container(&format!("c-{n}"), &format!("c-{n}:1"))));
+    let awaiting = parse::awaiting(&pod(1, &all, &statuses, &Value::Null)).unwrap();
+    let taken: Vec<&str> = awaiting.taken.iter().map(|taken| &*taken.name).collect();
+    assert_eq!((awaiting.images.len(), taken), (6, vec!["a-4:1", "a-5:1"]));
+    // One that waits has its place in the list; what is left is the others'.
+    let awaiting = parse::awaiting(&pod(1, &all[..7], &statuses[..6], &Value::Null)).unwrap();
+    let taken: Vec<&str> = awaiting.taken.iter().map(|taken| &*taken.name).collect();
+    assert_eq!(awaiting.images[0].container.as_deref(), Some("standby-5"));
+    assert_eq!((awaiting.images.len(), taken.len()), (3, 5));
 }
 
 #[test]
