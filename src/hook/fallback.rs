@@ -66,6 +66,10 @@ pub(super) async fn launch(
     }
     let mut names = Names::new(PodView::of(&sender.borrow()).containers);
     let mut plain = job.without_init(names.take("job"));
+    // Where the job's init does not run no container stands by for an action either.
+    if let Some(variables) = &mut plain.spec.env {
+        variables.retain(|variable| variable.name != env::ACTION_IMAGES);
+    }
     let mark = Volume::new(mount::EPHEMON).done(plain.name()).to_string_lossy().into_owned();
     plain.spec.command = Some(["sh", "-c", KEEP_ALIVE, &mark].map(str::to_owned).to_vec());
     let pod = api.add(&[&plain.spec]).await?;
@@ -142,15 +146,7 @@ impl Planned {
         let mut plain = self.clone();
         (plain.has_init, plain.asks_init) = (false, false);
         plain.spec.name = name;
-        // Where the job's init does not run no container stands by for an action either.
-        let inits = [
-            env::HOOK_KEY,
-            env::CONTAINER_KEY,
-            env::PEER_UID,
-            env::VOLUME,
-            env::INIT,
-            env::ACTION_IMAGES,
-        ];
+        let inits = [env::HOOK_KEY, env::CONTAINER_KEY, env::PEER_UID, env::VOLUME, env::INIT];
         if let Some(variables) = &mut plain.spec.env {
             variables.retain(|variable| !inits.contains(&variable.name.as_str()));
             for variable in variables.iter_mut().filter(|variable| variable.name == env::CONTAINER)

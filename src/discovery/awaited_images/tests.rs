@@ -193,6 +193,22 @@ fn of_what_containers_have_the_last_is_said_where_there_is_little_room() {
 }
 
 #[test]
+fn what_a_container_told_that_could_not_be_started_counts_until_the_next_one_tells() {
+    let failed =
+        |reason: &str| status("db", &json!({"terminated": {"exitCode": 128, "reason": reason}}));
+    let first = telling("db", "db:1", "a:1 b:1");
+    let of = |containers: &[Value], statuses: &[Value]| {
+        images(&pod(1, containers, statuses, &Value::Null))
+    };
+    let both = [pair("a:1", "-"), pair("b:1", "-")];
+    assert_eq!(of(std::slice::from_ref(&first), &[failed("StartError")]), both);
+    assert_eq!(of(std::slice::from_ref(&first), &[failed("Error")]), []);
+    let all = [first, telling("db-2", "db:1", "b:1")];
+    let running = status("db-2", &json!({"running": {}}));
+    assert_eq!(of(&all, &[failed("StartError"), running]), both[1..]);
+}
+
+#[test]
 fn hostile_words_about_images_are_bounded_and_left() {
     let many: Vec<String> = (0..100_000).map(|number| format!("a-{number}:1")).collect();
     let many = many.join(" ");

@@ -2,7 +2,8 @@
 //! (`EPHEMON_ACTION_IMAGES`). Pure.
 //!
 //! They are in the spec of an ephemeral container, which the API server lets nobody change, and count
-//! until that container has ended, or a container has them. So only who can add ephemeral containers
+//! until that container has ended, or a container has them. Of one that the runtime could not start they
+//! count until another one tells. So only who can add ephemeral containers
 //! can tell of images; a process of the job cannot.
 
 use std::collections::{HashMap, HashSet};
@@ -17,6 +18,10 @@ use crate::logs::names::is_label;
 
 /// Most bytes of a pod's variables that are read at a change of it: twice what the hook writes at most.
 const MAX_READ_BYTES: usize = 2 * MAX_ACTION_IMAGES * (image_name::MAX_BYTES + 128);
+
+/// The kubelet's reason for a container whose process the runtime could not start (containerd,
+/// `internal/cri/server/container_start.go`).
+const START_ERROR: &str = "StartError";
 
 /// What a pod's ephemeral containers tell of.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,8 +47,13 @@ impl Told {
         let mut names: Vec<String> = Vec::new();
         let mut seen = HashSet::new();
         let mut left = MAX_READ_BYTES;
-        let all = containers.iter().filter(|container| !has_ended(container, statuses));
-        'all: for value in all.filter_map(value) {
+        let last = containers.iter().rposition(|container| value(container).is_some());
+        let all = containers.iter().enumerate().filter(|(place, container)| {
+            let ended = ended(container, statuses);
+            // The hook adds one that the runtime could not start again.
+            ended.is_none_or(|reason| reason == START_ERROR && Some(*place) == last)
+        });
+        'all: for value in all.filter_map(|(_, container)| value(container)) {
             let (value, is_whole) = first(value, left);
             left = left.saturating_sub(value.len());
             for given in of_variable(value).filter(|given| seen.insert(*given)) {
@@ -107,8 +117,11 @@ fn value(container: &EphemeralContainer) -> Option<&str> {
     variables.rfind(|variable| variable.name == env::ACTION_IMAGES)?.value.as_deref()
 }
 
-fn has_ended(container: &EphemeralContainer, statuses: &HashMap<&str, &ContainerStatus>) -> bool {
-    let status = statuses.get(container.name.as_str());
-    let state = status.and_then(|status| status.state.as_ref());
-    state.is_some_and(|state| state.terminated.is_some())
+/// Why it has ended; `None` of one that has not.
+fn ended<'a>(
+    container: &EphemeralContainer,
+    statuses: &HashMap<&str, &'a ContainerStatus>,
+) -> Option<&'a str> {
+    let state = statuses.get(container.name.as_str())?.state.as_ref()?;
+    Some(state.terminated.as_ref()?.reason.as_deref().unwrap_or_default())
 }

@@ -1,5 +1,7 @@
 //! Containers for which the node's agent is asked to put init in front of the image's own entrypoint.
 
+use k8s_openapi::api::core::v1::EnvVar;
+
 use super::*;
 
 fn asking(role: Role, asked: Value) -> Planned {
@@ -30,6 +32,20 @@ fn a_service_asks_by_a_variable_and_has_init_mounted_and_is_else_as_without() {
     assert_eq!(rest, plain.spec);
     assert!(service.warnings.is_empty() && service.warnings_without_init == plain.warnings);
     assert_eq!(plain.warnings.len(), 1);
+}
+
+#[test]
+fn a_service_that_is_added_again_tells_of_the_same_images() {
+    let mut service = asking(Role::Service, json!({"image": "postgres:16"}));
+    let variable = EnvVar {
+        name: env::ACTION_IMAGES.to_owned(),
+        value: Some("a:1 b:1".to_owned()),
+        value_from: None,
+    };
+    service.spec.env.get_or_insert_default().push(variable);
+    let again = env_of(&service.without_init("postgres-2".to_owned()));
+    assert_eq!(again.get(env::ACTION_IMAGES).map(String::as_str), Some("a:1 b:1"));
+    assert!(!again.contains_key(env::INIT));
 }
 
 #[test]
