@@ -2,9 +2,9 @@
 //! kubelet nor for its image. Init waits in each; a step takes one whose spec is what the step's own
 //! would be, and all of the step goes over init's socket.
 //!
-//! `uses` says which images the job's steps will use, by the runner's own files, and `look` waits for it; `book` is what is
-//! known of them, and `store` keeps it between calls. Whatever goes wrong here, the step gets a
-//! container of its own, as without.
+//! `uses` says which images the job's steps will use, by the runner's own files, and `look` waits for
+//! it; `book` is what is known of them, and `store` keeps it between calls. Whatever goes wrong here,
+//! the step gets a container of its own, as without.
 
 mod book;
 mod look;
