@@ -89,8 +89,8 @@ pub const POOLS: &[Pool] = &[
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
     always("open files of running containers", LIVING * 4 * KIB),
-    // Responses that are being sent, one that is being rendered, and spare buffers.
-    always("responses to scrapes", 3 * metrics::MAX_TEXT_BYTES),
+    // Responses that are being sent, and one that is being rendered, with the room that it grows by.
+    always("responses to scrapes", 5 * metrics::MAX_TEXT_BYTES / 2),
     // For a client by HTTP, and for one of the control socket.
     always("states of the agent", 2 * state::STATE_BYTES),
     always("connections of scrapers", admin::CONNECTIONS_BYTES),
