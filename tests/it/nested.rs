@@ -3,9 +3,10 @@
 
 mod rig;
 
+use std::thread;
 use std::time::Duration;
 
-use rig::{Rig, engine_id};
+use rig::{PATIENCE, Rig, engine_id};
 
 use crate::support::exposition::Ledger;
 use crate::support::parts::{Part, all_there, beside_others};
@@ -190,9 +191,12 @@ fn a_job_that_makes_a_thousand_groups_is_held_to_its_bounds() {
     assert!(shown <= 64, "{shown}");
     // The pod's own are captured as before.
     assert!(rig.cpu_is_shown("dind"));
-    let before = rig.agent_cpu();
-    let same = until(Duration::from_secs(2), || None::<()>);
-    assert_eq!(same, None);
-    let spent = rig.agent_cpu() - before;
-    assert!(spent < 0.4, "{spent} s of CPU in 2 s, and nothing happens");
+    // Nothing happens any more: once it has read all of them, the agent rests. On a busy machine that is
+    // not at once.
+    let rests = || {
+        let before = rig.agent_cpu();
+        thread::sleep(Duration::from_secs(2));
+        (rig.agent_cpu() - before < 0.4).then_some(())
+    };
+    until(PATIENCE, rests).expect("it uses less than a fifth of a processor");
 }

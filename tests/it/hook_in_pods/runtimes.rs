@@ -174,9 +174,11 @@ fn assert_shown(site: &Site, agent: &Installed, used: &BTreeMap<String, f64>) {
     let ends =
         [("job", 0.0), ("busybox", 143.0), ("step", 0.0), ("step-2", 3.0), ("step-3", 137.0)];
     let ids = ends.map(|(name, _)| site.until_status("runner-1", name, id_of));
+    // A pod of another scenario may have the same name, and may still be going.
+    let namespace = ("namespace", site.namespace());
     agent.scrape_until(|ledger| {
         for ((name, code), id) in ends.iter().zip(&ids) {
-            let labels = [("pod", "runner-1"), ("container", *name)];
+            let labels = [namespace, ("container", *name)];
             let of = |family: &str| ledger.sum(family, &labels);
             of("ephemon_container_end_time_seconds")?;
             of("ephemon_container_exit_code").filter(|shown| (shown - code).abs() < 0.5)?;
@@ -190,15 +192,14 @@ fn assert_shown(site: &Site, agent: &Installed, used: &BTreeMap<String, f64>) {
                 assert!(shown >= *own && shown <= own * 1.01 + 0.03, "{name}: {shown} of {own} s");
             }
         }
-        let of = |name, more: (&str, &str)| {
-            ledger.sum(name, &[("pod", "runner-1"), ("container", "job"), more])
-        };
+        let of =
+            |name, more: (&str, &str)| ledger.sum(name, &[namespace, ("container", "job"), more]);
         let all = ("container", "job");
         of("ephemon_container_memory_limit_bytes", all).filter(|limit| *limit < 50_400_000.0)?;
         of("ephemon_container_memory_events_total", ("event", "oom_kill")).filter(|n| *n >= 1.0)?;
-        let labels = [("container", "step-3"), ("exit_reason", "OOMKilled")];
+        let labels = [namespace, ("container", "step-3"), ("exit_reason", "OOMKilled")];
         ledger.sum("ephemon_container_exit_reason_info", &labels)?;
-        ledger.sum("ephemon_pod_network_receive_bytes_total", &[("pod", "runner-1")])
+        ledger.sum("ephemon_pod_network_receive_bytes_total", &[namespace])
     });
     let check = agent.check();
     for part in ["host's processes", "network values"] {
