@@ -48,9 +48,11 @@ impl Monitors {
         }
     }
 
-    /// A group was removed.
-    pub(crate) fn remove(&mut self, path: &Path) {
-        self.0.remove(path);
+    /// A group was removed: one of these, or that of a container of which no pod is known.
+    pub(crate) fn is_gone(&mut self, path: &Path) {
+        if self.0.remove(path).is_none() {
+            self.ended(path, None);
+        }
     }
 
     /// All groups.
@@ -59,10 +61,10 @@ impl Monitors {
     }
 
     /// A container's group was removed.
-    pub(crate) fn ended(&mut self, container: &Path, pod: &PodUid) {
+    pub(crate) fn ended(&mut self, container: &Path, pod: Option<&PodUid>) {
         let beside = self.0.iter_mut().filter(|(path, _)| path.parent() == container.parent());
         for (_, group) in beside {
-            add(&mut group.ended, Some(pod.clone()), 1);
+            add(&mut group.ended, pod.cloned(), 1);
         }
     }
 
@@ -136,14 +138,19 @@ mod tests {
         assert_eq!(count(&mut monitors, 10, &of(&[])), [], "it is not known whose it is");
         assert_eq!(count(&mut monitors, 100, &of(&[(Some('a'), 2)])), [(uid('a'), 100)]);
         // A container that came and went between two readings.
-        monitors.ended(Path::new("libpod_parent/libpod-x"), &uid('b'));
-        monitors.ended(Path::new("other/libpod-y"), &uid('c'));
+        monitors.ended(Path::new("libpod_parent/libpod-x"), Some(&uid('b')));
+        monitors.ended(Path::new("other/libpod-y"), Some(&uid('c')));
         let shared = count(&mut monitors, 400, &of(&[(Some('a'), 2)]));
         assert_eq!(shared, [(uid('a'), 200), (uid('b'), 100)]);
         // The last monitors clean up after the last container.
         count(&mut monitors, 400, &of(&[(Some('a'), 1), (None, 3)]));
         assert_eq!(count(&mut monitors, 500, &of(&[])), [(uid('a'), 25)], "the rest is the node's");
-        monitors.remove(Path::new(GROUP));
+        // Short ones of the node's own podman are not the pod's either.
+        for number in 0..9 {
+            monitors.is_gone(Path::new(&format!("libpod_parent/libpod-{number}")));
+        }
+        assert_eq!(count(&mut monitors, 600, &of(&[(Some('a'), 1)])), [(uid('a'), 10)]);
+        monitors.is_gone(Path::new(GROUP));
         assert_eq!(count(&mut monitors, 900, &of(&[(Some('a'), 1)])), []);
     }
 

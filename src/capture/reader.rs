@@ -323,7 +323,7 @@ impl Reader {
                     self.driver.held.monitors.add(group, from_birth);
                 }
                 CgroupEvent::ForeignGone(group) => {
-                    self.driver.held.monitors.remove(&group);
+                    self.driver.held.monitors.is_gone(&group);
                     self.driver.held.engines.is_gone(&group);
                 }
                 CgroupEvent::Unseen(directory) => self.driver.held.engines.disturb(&directory),

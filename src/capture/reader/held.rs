@@ -77,7 +77,7 @@ impl Held {
         let key = self.population.remove(id)?;
         let container = self.containers.remove(&key)?;
         if container.is_beside() {
-            self.monitors.ended(&container.path, &container.pod);
+            self.monitors.ended(&container.path, Some(&container.pod));
         }
         Some(container)
     }

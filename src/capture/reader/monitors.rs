@@ -14,7 +14,7 @@ impl Held {
             let Some(used_ns) = cpu_ns(&self.hierarchy, &group, &mut self.buffer) else {
                 // Of its removal no event was seen.
                 if !self.watched(&group).is_dir() {
-                    self.monitors.remove(&group);
+                    self.monitors.is_gone(&group);
                 }
                 continue;
             };

@@ -80,7 +80,12 @@ impl Held {
         else {
             return false;
         };
-        if container.place == Place::Pods || self.sandbox(&container.pod, inventory) != Some(key) {
+        // One in a pod, or both would have the pod's use: without names it may have been another than the
+        // sandbox.
+        let mut others = self.population.children(&container.pod).iter();
+        let stands =
+            |other: &u64| self.containers.get(other).is_some_and(|it| it.place == Place::Pods);
+        if others.any(stands) || self.sandbox(&container.pod, inventory) != Some(key) {
             return false;
         }
         let Some(pod) = self.pods.get_mut(&container.pod) else { return false };

@@ -1,5 +1,5 @@
-//! Texts, or bytes of protobuf, on their way to scrapers. Each has memory of its own, which goes back to the
-//! system once it is read: a text kept for the next scrape would be half a megabyte on a full node.
+//! Texts, or bytes of protobuf, on their way to scrapers. Each has memory of its own, which is freed once it
+//! is read: a text kept for the next scrape would be half a megabyte on a full node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

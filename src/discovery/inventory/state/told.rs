@@ -38,7 +38,7 @@ impl State {
             return;
         }
         if self.verdict(&uid, now) == Verdict::Unwanted {
-            return self.keep_lone_end(is_over, id, Some(uid), word, now);
+            return;
         }
         if is_over && !is_born && !has_run && word.exit.is_none() {
             // Its creation, or its start, has failed; or its start is told later.
