@@ -81,8 +81,9 @@ impl Pod {
 
     /// The kubelet's end of a pod: every log and volume at once.
     pub(crate) fn delete(&self) {
-        fs::remove_dir_all(self.logs()).unwrap();
-        fs::remove_dir_all(self.cgroup()).unwrap();
+        for directory in [self.cgroup(), self.logs()] {
+            fs::remove_dir_all(directory).unwrap();
+        }
         if self.volumes().exists() {
             fs::remove_dir_all(self.volumes()).unwrap();
         }
