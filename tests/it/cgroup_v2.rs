@@ -1,11 +1,12 @@
 //! The scenarios again, on cgroup v2: the same code in a machine of its own.
 //!
-//! The harness runs tests in order of name on as many threads as there are processors, and this is
-//! the longest: by its name it begins early. What measures waits for it.
+//! The harness runs tests in order of name, and this is the longest: by its name it begins early. It keeps
+//! nobody waiting: the machine has a kernel of its own, by whose counters its scenarios measure, and takes
+//! one processor.
 
 use std::time::Duration;
 
-use crate::support::parts::{all_there, beside_others, in_vm};
+use crate::support::parts::{all_there, in_vm};
 use crate::support::vm;
 
 /// Many times what all take on an idle machine.
@@ -20,8 +21,6 @@ fn in_a_machine(filters: &[&str]) {
     if in_vm() || !all_there(&vm::needs()) {
         return;
     }
-    // It measures by its own kernel and clock, and waits for what is.
-    let _beside = beside_others();
     let report = vm::run(filters, LIMIT);
     eprintln!("{}", report.output);
     assert_eq!(report.code, 0, "the tests in the machine failed");

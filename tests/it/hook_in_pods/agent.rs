@@ -10,7 +10,7 @@ use crate::logs::backend::{Backend, attribute};
 use crate::support::burn::burn;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
-use crate::support::parts::alone;
+use crate::support::parts::sole_agent;
 use crate::support::process::until;
 use crate::support::workflow_images::BUSYBOX;
 
@@ -32,9 +32,9 @@ fn cpu_seconds(ledger: &Ledger, container: &str) -> Option<f64> {
 
 #[test]
 fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "base", "");
+    let agent = Installed::apply(&site, "base", "");
     let runner = site.runner("runner-1");
     for seconds in LIVES {
         debug(&site, &runner.name, &format!("burn-{seconds}"), &burn(seconds));
@@ -50,21 +50,24 @@ fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
         // The counter was read by a process that went on to print it and to end.
         assert!(shown >= own && shown <= own * 1.01 + 0.03, "{name}: {shown} of {own} s");
     }
-    let finals = agent.scrape_until(|ledger| {
-        ledger
-            .sum("ephemon_agent_final_readings_total", &[("quality", "exact")])
-            .filter(|all| *all >= 3.0)?;
-        ledger.sum("ephemon_agent_final_readings_total", &[("quality", "last_sample")])
+    agent.scrape_until(|ledger| {
+        for seconds in LIVES {
+            let labels = [("container", &*format!("burn-{seconds}"))];
+            let (quality, _) =
+                ledger.with("ephemon_container_final_quality_info", &labels).next()?;
+            let quality = quality.label("quality");
+            assert!(["exact", "residual"].contains(&quality), "{labels:?}: {quality}");
+        }
+        ledger.sum("ephemon_agent_final_readings_total", &[("quality", "exact")])
     });
-    assert!(finals.abs() < f64::EPSILON, "{finals} readings are only a last sample");
 }
 
 #[test]
 fn a_deleted_pods_last_line_is_exported() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
-    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
     let runner = site.runner("runner-1");
     let script =
         format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line $i; done; sleep 1000");
@@ -89,10 +92,10 @@ fn a_deleted_pods_last_line_is_exported() {
 
 #[test]
 fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
-    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
     let mut runner = site.runner("runner-1");
     for (name, value) in
         [("GITHUB_RUN_ID", "14460881260"), ("GITHUB_RUN_ATTEMPT", "1"), ("GITHUB_JOB", "build")]
@@ -147,9 +150,9 @@ fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
 
 #[test]
 fn limits_of_a_workflow_hold_by_the_installed_agent() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "overlays/enforce-limits", "");
+    let agent = Installed::apply(&site, "overlays/enforce-limits", "");
     let runner = site.runner("runner-1");
     let called =
         runner.prepare_called(&job(BUSYBOX, "--memory 48m --cpus 0.5 --pids-limit 64"), &[]);
@@ -174,5 +177,5 @@ fn limits_of_a_workflow_hold_by_the_installed_agent() {
             .sum("ephemon_container_memory_limit_bytes", &[("container", "job")])
             .filter(|limit| (limit - 50_331_648.0).abs() < 1.0)
     });
-    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+    assert_eq!(agent.complaints(), Vec::<String>::new());
 }

@@ -12,7 +12,7 @@ use super::installed::Installed;
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::collector::Wire;
-use crate::support::parts::alone;
+use crate::support::parts::sole_agent;
 use crate::support::process::until;
 use objects::{Arc, Mode};
 
@@ -32,11 +32,11 @@ fn all_of_agent(what: &str, agent: &Installed) -> String {
 
 #[test]
 fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);
-    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
     for (name, mode, ..) in RUNNERS {
         arc.runner(name, mode);
     }
@@ -100,7 +100,7 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     let own = [("namespace", site.namespace())];
     let jobs = agent.scrape_until(|ledger| ledger.sum("ephemon_job_started_total", &own));
     assert!((jobs - 4.0).abs() < f64::EPSILON, "{}", all_of_agent("four jobs", &agent));
-    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+    assert_eq!(agent.complaints(), Vec::<String>::new());
 }
 
 /// Each job is a trace of its own, and the pods that a runner has created are in it.
@@ -183,7 +183,7 @@ fn attribute_of_number(span: &opentelemetry_proto::tonic::trace::v1::Span, key: 
 
 #[test]
 fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);
@@ -192,7 +192,7 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
     site.kubectl().apply(&namespace.to_string());
     // The right is given in another namespace only.
     let components = ["otlp", "runner-namespaces"];
-    let agent = Installed::with(&site.node, &components, &collector.endpoint());
+    let agent = Installed::with(&site, &components, &collector.endpoint());
     let name = "linux-runner-labelled";
     arc.runner(name, Mode::Default);
     arc.says(name, "Running job: build");
@@ -211,7 +211,7 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
         ledger.sum("ephemon_agent_watch_up", &[("watch", "ephemeral_runners")])
     });
     assert!(up.abs() < f64::EPSILON);
-    let complaints = agent.complaints(site.namespace());
+    let complaints = agent.complaints();
     let [complaint] = &complaints[..] else { panic!("once: {complaints:?}") };
     assert!(complaint.contains("ephemeralrunners") && complaint.contains("grant"), "{complaint}");
     let state = agent.get("/debug/state").expect("the agent answers").body;
@@ -221,11 +221,11 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
 
 #[test]
 fn a_pod_of_a_runner_on_another_node_is_labelled_and_counted_by_its_runners_agent() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);
-    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
     // Its runner's pod is nowhere on this node, and its object has the job.
     arc.object("linux-runner-away");
     arc.takes_job("linux-runner-away", "build", 71);

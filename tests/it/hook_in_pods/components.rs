@@ -6,13 +6,13 @@ use serde_json::json;
 use super::installed::Installed;
 use super::runner::job;
 use super::site::Site;
-use crate::support::parts::alone;
+use crate::support::parts::sole_agent;
 use crate::support::real_node::definitions;
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn each_overlay_runs_without_complaint_and_shows_a_job() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let Some(definitions) = definitions::texts() else { return };
     for definition in definitions {
@@ -23,7 +23,7 @@ fn each_overlay_runs_without_complaint_and_shows_a_job() {
         ["cri-socket", "enforce-limits", "minimal", "openshift", "pre-pull", "prometheus-operator"];
     let overlays = overlays.map(|name| format!("overlays/{name}"));
     for overlay in ["base"].into_iter().chain(overlays.iter().map(String::as_str)) {
-        let agent = Installed::apply(&site.node, overlay, "");
+        let agent = Installed::apply(&site, overlay, "");
         let name = overlay.replace('/', "-");
         let runner = site.runner(&name);
         let state = runner.prepare(&job(BUSYBOX, ""), &[]);
@@ -40,7 +40,7 @@ fn each_overlay_runs_without_complaint_and_shows_a_job() {
         });
         // The component says itself what it has to do without.
         if overlay != "overlays/minimal" {
-            assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new(), "{overlay}");
+            assert_eq!(agent.complaints(), Vec::<String>::new(), "{overlay}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::support::burn::burn;
 use crate::support::cgroups::is_v2;
 use crate::support::engine_image::{NESTED, needs};
-use crate::support::parts::{all_there, alone};
+use crate::support::parts::{all_there, sole_agent};
 use pod::{EnginePod, Form, POD};
 use shown::{Ended, Shown};
 
@@ -49,12 +49,12 @@ fn expected_type(form: Form) -> &'static str {
     if is_beside { "nested_beside" } else { "nested" }
 }
 
-/// Plays a scenario in a namespace of its own, alone on the machine, where it has the engines.
+/// Plays a scenario in a namespace of its own, where the machine has the engines.
 fn on_a_site(play: impl FnOnce(&Site)) {
     if !all_there(&needs()) {
         return;
     }
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     play(&site);
 }
@@ -62,7 +62,7 @@ fn on_a_site(play: impl FnOnce(&Site)) {
 /// The same with the installed agent, a pod whose engine answers, and what the agent shows of it.
 fn with_engine(form: Form, play: impl FnOnce(&Site, &Installed, &EnginePod<'_>, &mut Shown<'_>)) {
     on_a_site(|site| {
-        let agent = Installed::apply(&site.node, "base", "");
+        let agent = Installed::apply(site, "base", "");
         let pod = EnginePod::create(site, form);
         play(site, &agent, &pod, &mut Shown::installed(site, &agent));
     });
@@ -90,7 +90,7 @@ fn dockers_containers_in_a_sidecar_are_shown_by_name_and_are_in_no_sum() {
             let sum: f64 = all.iter().map(|ended| ended.cpu).sum();
             assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {all:#?}");
         }
-        assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+        assert_eq!(agent.complaints(), Vec::<String>::new());
     });
 }
 
@@ -142,7 +142,7 @@ fn the_books_of_a_pod_hold_when_dockers_container_is_killed_with_all_in_it() {
         }
         shown.until("the outer container", |shown| shown.ended("dind"));
         shown.until_balanced();
-        assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+        assert_eq!(agent.complaints(), Vec::<String>::new());
     });
 }
 

@@ -40,7 +40,7 @@ fn the_installed_agent_survives_all_attacks_at_once_and_a_job_beside_them_is_exa
     let _alone = alone();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
-    let agent = Installed::with(&site.node, &["otlp", "enforce-limits"], &collector.endpoint());
+    let agent = Installed::with(&site, &["otlp", "enforce-limits"], &collector.endpoint());
     let floods: Vec<Hostile<'_>> =
         (0..FLOODS).map(|number| Hostile::start(&site, &format!("flood-{number}"))).collect();
     let others = ["masks", "lines", "names"].map(|name| Hostile::start(&site, name));
@@ -207,7 +207,7 @@ fn assert_alive(site: &Site, agent: &Installed) {
     let status = &pod["status"]["containerStatuses"][0];
     assert_eq!(status["restartCount"], 0, "{status}\n{}", agent.log());
     assert_eq!((&status["ready"], &status["lastState"]), (&json!(true), &json!({})), "{status}");
-    let (log, complaints) = (agent.log(), agent.complaints(site.namespace()));
+    let (log, complaints) = (agent.log(), agent.complaints());
     for name in (0..FLOODS).map(|number| format!("flood-{number}")).chain(["masks".to_owned()]) {
         assert!(log.contains(&format!("\"{name}\"")), "{name}: {complaints:#?}");
     }

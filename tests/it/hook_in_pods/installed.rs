@@ -6,13 +6,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::agent_pods::AgentPods;
-use super::site::PATIENCE;
+use super::site::{PATIENCE, Site};
 use crate::support::agent::TEXT;
 use crate::support::exposition::Ledger;
 use crate::support::http::{self, Response};
 use crate::support::parts;
 use crate::support::process::{output, until};
-use crate::support::real_node::{Kubectl, RealNode};
+use crate::support::real_node::Kubectl;
 use crate::support::real_node_images;
 use crate::support::workflow_images::EPHEMON;
 
@@ -25,9 +25,10 @@ const PORT: u16 = 9911;
 /// The endpoint that the component `otlp` names.
 const ENDPOINT: &str = "http://otel-collector.observability:4318";
 
-/// An installed agent; it is uninstalled when dropped.
+/// An installed agent; it is uninstalled when dropped. What is asked of its metrics is of one site.
 pub(super) struct Installed {
     kubectl: Kubectl,
+    namespace: String,
     objects: String,
     pods: AgentPods,
 }
@@ -36,14 +37,14 @@ pub(super) struct Installed {
 
 impl Installed {
     /// Applies an overlay, or the base, and waits until its pod is ready.
-    pub(super) fn apply(node: &RealNode, directory: &str, endpoint: &str) -> Self {
+    pub(super) fn apply(site: &Site, directory: &str, endpoint: &str) -> Self {
         let kustomize = parts::repository().join("deploy/kustomize");
-        Self::rendered(node, &kustomize.join(directory), endpoint)
+        Self::rendered(site, &kustomize.join(directory), endpoint)
     }
 
     /// Applies the base with several components, as an overlay of one's own does.
-    pub(super) fn with(node: &RealNode, components: &[&str], endpoint: &str) -> Self {
-        let overlay = node.folder().join(format!("overlay-{:08x}", fastrand::u32(..)));
+    pub(super) fn with(site: &Site, components: &[&str], endpoint: &str) -> Self {
+        let overlay = site.node.folder().join(format!("overlay-{:08x}", fastrand::u32(..)));
         std::fs::create_dir(&overlay).unwrap();
         // Paths must be relative: up to the root, and down.
         let up = "../".repeat(overlay.components().count() - 1);
@@ -58,12 +59,12 @@ impl Installed {
             "resources": [format!("{shipped}/base")], "components": components,
         });
         std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
-        Self::rendered(node, &overlay, endpoint)
+        Self::rendered(site, &overlay, endpoint)
     }
 
-    fn rendered(node: &RealNode, directory: &Path, endpoint: &str) -> Self {
-        real_node_images::import_once(node);
-        let kubectl = node.kubectl();
+    fn rendered(site: &Site, directory: &Path, endpoint: &str) -> Self {
+        real_node_images::import_once(&site.node);
+        let kubectl = site.node.kubectl();
         let rendered = output(kubectl.command(&["kustomize"]).arg(directory));
         assert!(
             rendered.contains(IMAGE),
@@ -74,7 +75,8 @@ impl Installed {
             rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
         kubectl.apply(&objects);
         let pods = AgentPods::of(&kubectl, NAMESPACE);
-        let installed = Self { kubectl, objects, pods };
+        let namespace = site.namespace().to_owned();
+        let installed = Self { kubectl, namespace, objects, pods };
         installed.until_ready();
         installed
     }
@@ -109,10 +111,10 @@ impl Installed {
         self.kubectl.run(&["exec", name, "-n", NAMESPACE, "--", "ephemon", "agent", "--check"])
     }
 
-    /// The messages of its log that are no information, without those about pods of other scenarios than
-    /// the one in this namespace: such a pod may just be going when the agent starts.
-    pub(super) fn complaints(&self, namespace: &str) -> Vec<String> {
-        let own = format!("\"namespace\":\"{namespace}\"");
+    /// The messages of its log that are no information, without those about other sites' pods: such a pod
+    /// may just be going when the agent starts.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let own = format!("\"namespace\":\"{}\"", self.namespace);
         let is_harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
         let is_others =
             |line: &&str| line.contains("\"namespace\":\"runners-") && !line.contains(&own);
@@ -140,12 +142,12 @@ impl Installed {
 
     /// Scrapes until all that has come satisfies.
     pub(super) fn scrape_until<T>(&self, mut satisfied: impl FnMut(&Ledger) -> Option<T>) -> T {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::of_namespace(&self.namespace);
         until(PATIENCE, || {
             self.scrape_into(&mut ledger)?;
             satisfied(&ledger)
         })
-        .unwrap_or_else(|| panic!("not in the metrics:\n{ledger:#?}\n{}", self.log()))
+        .unwrap_or_else(|| panic!("not in the metrics: {}\n{}", ledger.last_question(), self.log()))
     }
 }
 

@@ -83,7 +83,7 @@ fn limits_are_there_for_the_first_instruction_and_only_where_they_are_asked_for(
     let _alone = alone();
     let Some(site) = Site::start() else { return };
     // Without `enforce-limits`: the cgroup tree is read only.
-    let agent = Installed::apply(&site.node, "overlays/nri", "");
+    let agent = Installed::apply(&site, "overlays/nri", "");
     agent.scrape_until(|ledger| {
         ledger.sum("ephemon_agent_watch_up", &[("watch", "nri")]).filter(|up| *up > 0.0)
     });
@@ -118,7 +118,7 @@ fn limits_are_there_for_the_first_instruction_and_only_where_they_are_asked_for(
         (counts[0] >= 3.0).then_some(counts)
     });
     assert_eq!(counts.map(|count| count.to_string()), ["3", "1", "0"], "{}", agent.log());
-    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
+    assert_eq!(agent.complaints(), Vec::<String>::new());
 }
 
 #[test]

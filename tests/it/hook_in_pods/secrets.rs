@@ -15,7 +15,7 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
-use crate::support::parts::alone;
+use crate::support::parts::sole_agent;
 use crate::support::process::until;
 use crate::support::workflow_images::{BUSYBOX, TOOL};
 
@@ -78,12 +78,12 @@ impl Export {
     }
 
     /// Waits for the job's last lines, its trace and its metrics.
-    fn until_whole(&self) {
+    fn until_whole(&self, site: &Site) {
         let all = || {
             let lines = self.collector.lines();
             let has = |text: &str| lines.iter().any(|line| line.body.contains(text));
             let ways = (0..WAYS.len()).all(|way| has(&format!("way {way} is here")));
-            let spans = self.collector.spans();
+            let spans = self.collector.spans_of(site.namespace());
             let job =
                 spans.values().any(|span| span.parent_span_id.is_empty() || span.name == "cleanup");
             (ways && has("the end") && job && self.collector.metrics("container.cpu.time") > 0)
@@ -124,7 +124,7 @@ fn contents(directory: &Path) -> String {
 
 #[test]
 fn none_of_twelve_secrets_leaves_the_job_and_without_masks_they_do() {
-    let _alone = alone();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let (masked, raw) =
         (Export::start(&site, "masked", &[]), Export::start(&site, "raw", &["--logs", "raw"]));
@@ -133,8 +133,8 @@ fn none_of_twelve_secrets_leaves_the_job_and_without_masks_they_do() {
     let Told { by_hook: said, to_runner } = play(&runner, &secrets);
     let pod = site.pod("runner-1").to_string();
     let events = site.kubectl().run(&["get", "events", "-n", site.namespace(), "-o", "json"]);
-    masked.until_whole();
-    raw.until_whole();
+    masked.until_whole(&site);
+    raw.until_whole(&site);
 
     let mut places = masked.places();
     let volume = runner.directory.volume("ephemon");

@@ -1,9 +1,14 @@
 //! What `/metrics` says, as series.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The label that names a container.
 const CONTAINER: &str = "container";
+/// The label that names a pod's namespace.
+const NAMESPACE: &str = "namespace";
+/// How many series a failure's message shows.
+const SHOWN: usize = 20;
 
 /// A series' name and labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +25,13 @@ pub(crate) struct Series {
 /// Kept by the series' name and its `container`: a thousand containers are asked for one by one, and a
 /// look through all series for each of them would take minutes on a busy machine.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(BTreeMap<String, BTreeMap<String, BTreeMap<Series, f64>>>);
+pub(crate) struct Ledger {
+    series: BTreeMap<String, BTreeMap<String, BTreeMap<Series, f64>>>,
+    /// Series of other namespaces than this one are not entered.
+    namespace: Option<String>,
+    /// The name and labels of the last question: a scenario that asks until it is satisfied has failed there.
+    asked: RefCell<String>,
+}
 
 impl Series {
     /// A label's value, empty where there is none.
@@ -30,6 +41,12 @@ impl Series {
 }
 
 impl Ledger {
+    /// One without the series of other namespaces' pods: on a shared node another scenario may have a pod of
+    /// the same name.
+    pub(crate) fn of_namespace(namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..Self::default() }
+    }
+
     /// Enters one scrape's text.
     ///
     /// # Panics
@@ -37,7 +54,11 @@ impl Ledger {
     pub(crate) fn enter(&mut self, text: &str) {
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (series, value) = parse(line).unwrap_or_else(|| panic!("not a sample: {line}"));
-            let named = self.0.entry(series.name.clone()).or_default();
+            let of = series.label(NAMESPACE);
+            if self.namespace.as_ref().is_some_and(|own| !of.is_empty() && of != own) {
+                continue;
+            }
+            let named = self.series.entry(series.name.clone()).or_default();
             let of_container = named.entry(series.label(CONTAINER).to_owned()).or_default();
             of_container.insert(series, value);
         }
@@ -45,7 +66,7 @@ impl Ledger {
 
     /// Every series of a name with its value.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = (&Series, f64)> {
-        let named = self.0.get(name).into_iter().flat_map(BTreeMap::values);
+        let named = self.series.get(name).into_iter().flat_map(BTreeMap::values);
         named.flatten().map(|(series, value)| (series, *value))
     }
 
@@ -55,6 +76,7 @@ impl Ledger {
         name: &str,
         labels: &'a [(&'a str, &'a str)],
     ) -> impl Iterator<Item = (&'a Series, f64)> {
+        *self.asked.borrow_mut() = format!("{name} {labels:?}");
         let container = labels.iter().find(|(key, _)| *key == CONTAINER);
         let of_container = move |named: &'a BTreeMap<_, _>| -> Vec<&'a BTreeMap<Series, f64>> {
             match container {
@@ -62,7 +84,7 @@ impl Ledger {
                 None => named.values().collect(),
             }
         };
-        let named = self.0.get(name).into_iter().flat_map(of_container).flatten();
+        let named = self.series.get(name).into_iter().flat_map(of_container).flatten();
         named
             .map(|(series, value)| (series, *value))
             .filter(|(series, _)| labels.iter().all(|(key, value)| series.label(key) == *value))
@@ -71,6 +93,19 @@ impl Ledger {
     /// The sum over the series of a name that carry all these labels; `None` where there is none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.with(name, labels).map(|(_, value)| value).reduce(|sum, value| sum + value)
+    }
+
+    /// What was asked for last, and what there is of that name.
+    pub(crate) fn last_question(&self) -> String {
+        let asked = self.asked.borrow();
+        let name = asked.split(' ').next().unwrap_or_default();
+        let shown = self.all(name).take(SHOWN);
+        let shown = shown.map(|(series, value)| format!("\n{value} {:?}", series.labels));
+        format!(
+            "asked last for {asked} of {} series:{}",
+            self.all(name).count(),
+            shown.collect::<String>()
+        )
     }
 }
 
@@ -128,4 +163,15 @@ fn series_are_found_by_their_container_and_without_it() {
     assert_eq!(ledger.sum("a", &[("container", "")]), Some(4.0));
     assert_eq!(ledger.sum("a", &[]), Some(7.0));
     assert_eq!(ledger.all("a").count(), 3);
+}
+
+#[test]
+fn a_ledger_of_a_namespace_has_nothing_of_others_and_tells_what_was_asked_for_last() {
+    let mut ledger = Ledger::of_namespace("own");
+    ledger.enter("a{namespace=\"own\"} 1\na{namespace=\"other\"} 2\na{namespace=\"\"} 4\na 8\n");
+    assert_eq!(ledger.sum("a", &[]), Some(13.0));
+    assert_eq!(ledger.sum("a", &[("namespace", "other")]), None);
+    let question = ledger.last_question();
+    assert!(question.starts_with("asked last for a [(\"namespace\", \"other\")] of 3 series:\n"));
+    assert_eq!(question.lines().count(), 4, "{question}");
 }

@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Set by `guest/vm.sh` for the test binary that runs inside the virtual machine.
 pub(crate) const IN_VM: &str = "EPHEMON_IT_IN_VM";
@@ -61,6 +61,23 @@ pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
 /// Held by a scenario that has a runtime of its own and measures nothing: several run at once.
 pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held while there is an agent on the shared node, or while there may be none.
+static AGENT: Mutex<()> = Mutex::new(());
+
+/// Held by a scenario whose agent, or that no agent, is on the shared node: of these one runs at a time,
+/// beside others that do not care.
+pub(crate) fn sole_agent() -> SoleAgent {
+    // In this order: what waits for another agent keeps nobody from being alone.
+    let agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
+    SoleAgent { _beside: beside_others(), _agent: agent }
+}
+
+/// What [`sole_agent`] gives.
+pub(crate) struct SoleAgent {
+    _beside: RwLockReadGuard<'static, ()>,
+    _agent: MutexGuard<'static, ()>,
 }
 
 /// The top of the source tree.
