@@ -34,7 +34,7 @@ const CADVISOR: &str = "/api/v1/nodes/node1/proxy/metrics/cadvisor";
 
 pub(crate) fn measure() {
     let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site.node, "base", "");
+    let agent = Installed::apply(&site, "base", "");
     let runners: Vec<Runner> =
         (0..3).map(|number| site.runner(&format!("runner-{number}"))).collect();
     captures(&site, &agent, &runners[0]);

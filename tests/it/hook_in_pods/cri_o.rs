@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use rustix::process::Signal;
 use serde_json::json;
 
+use super::failures::cancel_a_step;
 use super::images::play;
 use super::nri::{container as known, until_taken};
 use super::runner::{container, job};
@@ -61,13 +61,7 @@ fn a_job_is_played_and_watched_on_cri_o_with_crun() {
     let limits = runner.script(&state, READ);
     let seen: Vec<&str> = limits.stdout.split_whitespace().collect();
     assert_eq!(seen, ["50331648", "50000", "64"], "{limits:?}");
-    let script = "trap 'echo tidied; exit 5' INT; echo on > begun; while :; do sleep 0.05; done";
-    let step = runner.begin("run_script_step", &runner.script_args(script), &state);
-    let begun = || (!runner.read("r/r/begun").is_empty()).then_some(());
-    until(PATIENCE, begun).expect("the step begins");
-    step.signal(Signal::INT);
-    let called = step.finish();
-    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
+    cancel_a_step(&runner, &state, "");
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 
     // The kernel's own counters, short and long, and every line.

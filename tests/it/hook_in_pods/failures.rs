@@ -3,9 +3,9 @@
 use std::fs;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::runner::{container, job};
+use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::parts::{alone, beside_others};
 use crate::support::process::{kill, until};
@@ -141,6 +141,17 @@ fn a_container_that_the_kubelet_runs_again_refuses() {
     assert_eq!(runner.read("r/r/runs"), "run\n");
 }
 
+/// Cancels a step that begins with this script, hears of its end, tidies up and says how it ends.
+pub(super) fn cancel_a_step(runner: &Runner, state: &Value, script: &str) {
+    let ends = "trap 'echo tidied; exit 5' INT; echo on > begun; while :; do sleep 0.05; done";
+    let script = runner.script_args(&format!("{script}{ends}"));
+    let step = runner.begin("run_script_step", &script, state);
+    until_written(|| runner.read("r/r/begun"));
+    step.signal(Signal::INT);
+    let called = step.finish();
+    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
+}
+
 fn until_written(read: impl Fn() -> String) {
     let written = until(std::time::Duration::from_mins(1), || (!read().is_empty()).then_some(()));
     written.expect("the step begins");
@@ -152,12 +163,7 @@ fn a_cancelled_step_may_tidy_up_and_leaves_nothing_running() {
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
-    let script = "sleep 1001 & trap 'echo tidied; exit 5' INT; echo on > begun; wait";
-    let step = runner.begin("run_script_step", &runner.script_args(script), &state);
-    until_written(|| runner.read("r/r/begun"));
-    step.signal(Signal::INT);
-    let called = step.finish();
-    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
+    cancel_a_step(&runner, &state, "sleep 1001 & ");
     let left = runner.script(&state, "ps | grep -c '[s]leep 1001' || true");
     assert_eq!(left.stdout, "0\n", "{left:?}");
 }

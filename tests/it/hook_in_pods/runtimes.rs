@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::failures::cancel_a_step;
 use super::installed::Installed;
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
@@ -126,7 +126,7 @@ fn play(site: &Site, runner: &Runner) -> BTreeMap<String, f64> {
     assert_eq!(burning.code, 0, "{burning:?}");
     let killed = runner.script(&state, "exec tail /dev/zero");
     assert!(killed.code == 137 && killed.says("ran out of memory"), "{killed:?}");
-    cancel(runner, &state);
+    cancel_a_step(runner, &state, "");
 
     let words = format!("\"{}\"", burn(1));
     let over = json!({"entryPoint": "sh", "entryPointArgs": ["-c", words]});
@@ -156,17 +156,6 @@ fn play(site: &Site, runner: &Runner) -> BTreeMap<String, f64> {
         assert_eq!((ended, reason.unwrap_or(&why)), (code, &*why), "{name}");
     }
     BTreeMap::from([("step".to_owned(), own)])
-}
-
-/// A step whose process hears of its end and says how.
-fn cancel(runner: &Runner, state: &Value) {
-    let script = "trap 'echo tidied; exit 5' INT; echo on > begun; while :; do sleep 0.05; done";
-    let step = runner.begin("run_script_step", &runner.script_args(script), state);
-    let begun = || (!runner.read("r/r/begun").is_empty()).then_some(());
-    until(PATIENCE, begun).expect("the step begins");
-    step.signal(Signal::INT);
-    let called = step.finish();
-    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
 }
 
 /// Names, ids, exit codes, reasons and what each container used.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use rustix::process::Signal;
 use serde_json::json;
 
+use super::failures::cancel_a_step;
 use super::images::play;
 use super::runner::job;
-use super::site::{PATIENCE, Site};
+use super::site::Site;
 use crate::support::parts::beside_others;
-use crate::support::process::until;
 use crate::support::real_node::{RealNode, Variant};
 use crate::support::workflow_images::{BUSYBOX, GLIBC};
 
@@ -33,12 +32,6 @@ fn story_on(variant: Variant) {
 
     let runner = site.runner("runner-3");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
-    let script = "trap 'echo tidied; exit 5' INT; echo on > begun; while :; do sleep 0.05; done";
-    let step = runner.begin("run_script_step", &runner.script_args(script), &state);
-    let begun = || (!runner.read("r/r/begun").is_empty()).then_some(());
-    until(PATIENCE, begun).expect("the step begins");
-    step.signal(Signal::INT);
-    let called = step.finish();
-    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
+    cancel_a_step(&runner, &state, "");
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 }

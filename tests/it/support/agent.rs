@@ -52,7 +52,11 @@ impl Agent {
 
     /// The same by a command that enters a real node's namespaces, on the node's address.
     pub(crate) fn launch_inside(command: &mut Command, address: &str) -> Self {
-        command.args(["--listen", &format!("{address}:0")]).stderr(Stdio::piped());
+        command
+            .args(["--listen", &format!("{address}:0")])
+            // As in the image.
+            .env("MALLOC_ARENA_MAX", "1")
+            .stderr(Stdio::piped());
         Self::ready(Running::start_inside(command))
     }
 
