@@ -9,7 +9,7 @@
 //! `pkg/shim/v1/runsc/service.go` (`setPodCgroup`); CRI-O `internal/config/cgmgr` (`CreateSandboxCgroup`).
 
 use ephemon_discovery::inventory::Inventory;
-use ephemon_model::{ContainerType, PodUid};
+use ephemon_model::{ContainerId, ContainerType, PodUid};
 
 use super::driver::Driver;
 use super::held::Held;
@@ -39,37 +39,42 @@ impl Driver {
         }
         Some(Event::IsVacant(true))
     }
-
-    /// Whether no process was in a group that was removed, as far as anybody can tell. One that came later
-    /// than a start takes, and was gone before the next look, was not seen; but the pod has used more than its
-    /// other containers then.
-    pub(super) fn never_ran(&mut self, container: &Container) -> bool {
-        if container.life.phase() != Phase::Vacant {
-            return false;
-        }
-        let Container { pod, id, .. } = container;
-        // The first group of a pod is that of its sandbox, which CRI-O makes for no process. The container is
-        // no longer held here.
-        let oldest = self.held.population.oldest_container(pod);
-        let oldest = oldest.and_then(|key| self.held.containers.get(&key));
-        let is_first = oldest.is_none_or(|oldest| container.life.created() < oldest.life.created());
-        let is_named = || {
-            let facts = self.reports.inventory.container(pod, id);
-            let sandboxes = [ContainerType::Sandbox, ContainerType::SharedSandbox];
-            facts.is_some_and(|facts| !sandboxes.contains(&facts.container_type))
-        };
-        (is_first && !is_named()) || !self.held.has_left_over(container)
-    }
 }
 
 impl Held {
-    /// The pod's sandbox: the oldest of those that no source names as one of the pod's containers. The age
-    /// alone does not tell after a start of the agent: the kernel does not keep when a group was made.
+    /// The pod's sandbox: of those that no source names as one of the pod's containers the one that a source
+    /// says is it, or else the oldest. The age alone does not tell after a start of the agent: the kernel
+    /// does not keep when a group was made.
     fn sandbox(&self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
+        let is_named = |id: &ContainerId| inventory.is_named(uid, id);
         let keys = self.population.children(uid).iter().copied();
-        let others = keys
-            .filter(|key| self.population.id(*key).is_some_and(|id| !inventory.is_named(uid, id)));
-        self.population.oldest_of(others)
+        let nameless: Vec<u64> =
+            keys.filter(|key| self.population.id(*key).is_some_and(|id| !is_named(id))).collect();
+        let is_told = |key: &u64| {
+            let id = self.population.id(*key);
+            let facts = id.and_then(|id| inventory.container(uid, id));
+            let kind = facts.map(|facts| facts.container_type);
+            matches!(kind, Some(ContainerType::Sandbox | ContainerType::SharedSandbox))
+        };
+        let told = self.population.oldest_of(nameless.iter().copied().filter(is_told));
+        told.or_else(|| self.population.oldest_of(nameless.iter().copied()))
+    }
+
+    /// Whether this is the pod's sandbox, and no process is in its group. Asked before it is removed: then it
+    /// is still one of the pod's containers.
+    pub(super) fn is_vacant_sandbox(&self, id: &ContainerId, inventory: &Inventory) -> bool {
+        let key = self.population.key(id);
+        let container = key.and_then(|key| self.containers.get(&key));
+        let vacant = container.filter(|container| container.life.phase() == Phase::Vacant);
+        vacant.is_some_and(|container| self.sandbox(&container.pod, inventory) == key)
+    }
+
+    /// Whether no process was in a group that was removed, as far as anybody can tell. One that came later
+    /// than a start takes, and was gone before the next look, was not seen; but the pod has used more than its
+    /// other containers then. In the group of a sandbox none comes later.
+    pub(super) fn never_ran(&mut self, container: &Container, is_vacant_sandbox: bool) -> bool {
+        is_vacant_sandbox
+            || (container.life.phase() == Phase::Vacant && !self.has_left_over(container))
     }
 
     /// Opens the files of the pod's own group for its sandbox, if there are processes in it; returns whether

@@ -228,6 +228,22 @@ fn a_sandbox_that_is_not_the_oldest_is_known_by_the_names_of_the_others() {
     assert_eq!(rig.cpu(3), Some((5, Some(Quality::Residual))));
 }
 
+/// The pod may have used more than anybody accounts for; that is not the sandbox's.
+#[test]
+fn a_sandbox_without_processes_leaves_nothing_after_a_start_of_the_agent_either() {
+    for tell in [Rig::tell, Rig::tell_sandbox, Rig::tell_job] {
+        let mut rig = Rig::v2(Source::Startup, 4);
+        rig.add(2, 4, true);
+        rig.add(1, 0, false);
+        tell(&rig);
+        rig.due();
+        rig.driver.balance_all();
+        rig.pod(20, true);
+        rig.removed(1);
+        assert_eq!((rig.cpu(1), rig.cpu(2)), (None, Some((4, None))));
+    }
+}
+
 #[test]
 fn on_version_1_a_container_that_looks_oldest_does_not_have_the_values_of_the_pods_group() {
     let mut rig = Rig::v1(Source::Inotify, 5);
