@@ -79,6 +79,12 @@ impl Rig {
         self.driver.created(&id(number), &uid('a'), Path::new(&path), self.source);
     }
 
+    /// A container's group was removed: nothing of it can be read, while a plain file that is open could.
+    fn unlink(&mut self, number: u32) {
+        let key = self.driver.held.population.key(&id(number)).unwrap();
+        self.driver.held.containers.get_mut(&key).unwrap().close();
+    }
+
     fn removed(&mut self, number: u32) {
         self.driver.removed(&id(number));
     }
@@ -197,6 +203,26 @@ fn a_sandbox_without_processes_is_not_shown_and_its_containers_are() {
     rig.pod(20, true);
     rig.removed(1);
     assert_eq!((rig.cpu(5), rig.cpu(1)), (None, None));
+}
+
+/// Both groups are gone when the agent reads of the first removal.
+#[test]
+fn a_sandbox_without_processes_that_is_gone_keeps_no_container_from_its_last_correction() {
+    // One that runs has used nobody knows what since it was read: its own removal tells.
+    for (gone, last) in [(1, (11, Some(Quality::Residual))), (3, (4, Some(Quality::Exact)))] {
+        let mut rig = Rig::v2(Source::Inotify, 0);
+        rig.add(1, 0, false);
+        rig.add(2, 4, true);
+        rig.add(3, 6, true);
+        rig.tell();
+        rig.due();
+        rig.group(2, 4, false);
+        rig.due();
+        rig.pod(17, true);
+        rig.unlink(gone);
+        rig.removed(2);
+        assert_eq!(rig.cpu(2), Some(last), "{gone} is gone");
+    }
 }
 
 /// One that has begun since the last look has used what is read of it, and another's use is the rest.
