@@ -181,7 +181,7 @@ impl Life {
     }
 
     /// Whether no process was ever seen in it.
-    fn has_not_begun(&self) -> bool {
+    pub(crate) fn has_not_begun(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Vacant)
     }
 

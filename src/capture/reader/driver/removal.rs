@@ -29,6 +29,7 @@ impl Driver {
     }
 
     fn remove(&mut self, id: &ContainerId) {
+        self.correct_stand_in_beside(id);
         let is_vacant_sandbox = self.held.is_vacant_sandbox(id, &self.reports.inventory);
         let Some(mut container) = self.held.remove(id) else { return };
         self.reports.inventory.ended(id);

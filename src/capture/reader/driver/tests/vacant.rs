@@ -1,11 +1,10 @@
 //! Pods whose processes are not in the groups of their containers.
 
+mod stand_in;
+
 use std::time::SystemTime;
 
-use ephemon_contract::Limits;
-use ephemon_discovery::inventory::{
-    Asked, Evidence, EvidenceSource, Expected, Observation, SpecEntry,
-};
+use ephemon_discovery::inventory::{Evidence, EvidenceSource, Observation};
 use ephemon_model::ContainerType;
 
 use super::*;
@@ -81,8 +80,12 @@ impl Rig {
 
     /// A container's group was removed: nothing of it can be read, while a plain file that is open could.
     fn unlink(&mut self, number: u32) {
-        let key = self.driver.held.population.key(&id(number)).unwrap();
+        let key = self.key(number);
         self.driver.held.containers.get_mut(&key).unwrap().close();
+    }
+
+    fn key(&self, number: u32) -> u64 {
+        self.driver.held.population.key(&id(number)).unwrap()
     }
 
     fn removed(&mut self, number: u32) {
@@ -122,37 +125,6 @@ impl Rig {
     fn kind(&self, number: u32) -> ContainerType {
         self.inventory.container(&uid('a'), &id(number)).unwrap().container_type
     }
-}
-
-/// As gVisor does: the sandbox's processes are in the pod's group.
-#[test]
-fn on_version_1_the_sandbox_has_the_values_of_the_pods_group() {
-    let mut rig = Rig::v1(Source::Inotify, 5);
-    for number in [1, 2, 3] {
-        rig.add(number, 0, false);
-    }
-    rig.tell();
-    assert_eq!(rig.kind(1), ContainerType::Sandbox);
-    // One that is over before anybody knows: the pod's use is not its own.
-    rig.removed(3);
-    assert_eq!(rig.cpu(3), None);
-
-    rig.due();
-    assert_eq!(rig.cpu(1), Some((5, None)));
-    assert_eq!(rig.kind(1), ContainerType::SharedSandbox);
-    assert_eq!(rig.cpu(2), None, "it has no values");
-    rig.removed(2);
-    assert_eq!(rig.cpu(2), None);
-
-    rig.add(4, 0, false);
-    rig.pod(9, true);
-    rig.removed(4);
-    assert_eq!(rig.cpu(4), None, "too short to tell, and not the one that used it");
-
-    rig.pod(11, false);
-    rig.due();
-    rig.removed(1);
-    assert_eq!(rig.cpu(1), Some((11, Some(Quality::Exact))));
 }
 
 /// As gVisor does on version 2: the sandbox's processes are in its own group.
@@ -268,60 +240,4 @@ fn a_sandbox_without_processes_leaves_nothing_after_a_start_of_the_agent_either(
         rig.removed(1);
         assert_eq!((rig.cpu(1), rig.cpu(2)), (None, Some((4, None))));
     }
-}
-
-#[test]
-fn on_version_1_a_container_that_looks_oldest_does_not_have_the_values_of_the_pods_group() {
-    let mut rig = Rig::v1(Source::Inotify, 5);
-    rig.tell();
-    rig.add(2, 0, false);
-    rig.add(1, 0, false);
-    rig.due();
-    assert_eq!((rig.cpu(1), rig.cpu(2)), (Some((5, None)), None));
-}
-
-/// As on a node where the agent was started after the pod.
-#[test]
-fn the_accounts_of_a_pod_that_its_sandbox_stands_for_balance() {
-    let mut rig = Rig::v1(Source::Startup, 500);
-    rig.add(1, 0, false);
-    rig.add(2, 0, false);
-    rig.tell();
-    rig.driver.balance_all();
-    rig.due();
-    rig.pod(900, true);
-    rig.due();
-    rig.driver.balance_all();
-    let pod = rig.driver.reports.readings.snapshot().pods.pop().unwrap();
-    assert!(pod.accounting_error.is_some_and(|error| error < 0.01), "{:?}", pod.accounting_error);
-}
-
-/// The group beside which the pod's next container will be is never the pod's own.
-#[test]
-fn a_sandbox_whose_processes_come_late_to_the_pods_group_keeps_its_own_path() {
-    let mut rig = Rig::v1(Source::Inotify, 0);
-    rig.pod(0, false);
-    rig.add(1, 0, false);
-    let limits = Limits { pids: Some(64), ..Limits::default() };
-    let entry = SpecEntry {
-        name: "job".into(),
-        container_type: ContainerType::Ephemeral,
-        image: None,
-        limits: Some(Ok(limits)),
-        wants_init: false,
-        job: None,
-    };
-    rig.inventory.learn(Evidence::Spec { pod: uid('a'), entries: vec![entry] });
-    let beside = |rig: &Rig| match rig.inventory.expected(&uid('a'), "job") {
-        Expected::Asks(Asked { limits: Some((_, beside)), .. }) => Some(beside),
-        _ => None,
-    };
-    assert_eq!(beside(&rig).as_deref(), Some(Path::new("poda/1")));
-    rig.due();
-    assert_eq!(beside(&rig), None, "it has no process");
-
-    rig.pod(5, true);
-    rig.due();
-    assert_eq!(rig.cpu(1), Some((5, None)));
-    assert_ne!(beside(&rig).as_deref(), Some(Path::new("poda")));
 }
