@@ -118,7 +118,9 @@ impl Held {
     /// other containers then. In the group of a sandbox none comes later.
     pub(super) fn never_ran(&mut self, container: &Container, is_vacant_sandbox: bool) -> bool {
         is_vacant_sandbox
-            || (container.life.phase() == Phase::Vacant && !self.has_left_over(container))
+            || (container.life.phase() == Phase::Vacant
+                && !container.has_run()
+                && !self.has_left_over(container))
     }
 
     /// Opens the files of the pod's own group for its sandbox, if there are processes in it; returns whether
@@ -171,7 +173,7 @@ impl Held {
     /// their groups either. A group for a sandbox without processes says nothing about the others.
     pub(super) fn is_apart(&mut self, container: &Container, inventory: &Inventory) -> bool {
         let uid = &container.pod;
-        if !container.life.has_not_begun() || container.nested.is_some() {
+        if container.has_run() || container.nested.is_some() {
             return false;
         }
         if !self.hierarchy.has_events()

@@ -211,6 +211,22 @@ fn a_late_process_keeps_its_use_when_another_container_is_missed() {
     assert_eq!(rig.cpu(2), Some((3, Some(Quality::Residual))));
 }
 
+/// It was over before the next look, and its last use is what was read for the pod's accounts.
+#[test]
+fn a_late_process_that_was_read_and_never_seen_keeps_its_use() {
+    let mut rig = Rig::v2(Source::Inotify, 0);
+    rig.add(1, 0, true);
+    rig.add(2, 0, false);
+    rig.add(3, 0, false);
+    rig.due();
+    rig.group(2, 6, true);
+    rig.pod(6, true);
+    rig.driver.balance_all();
+    rig.unlink(2);
+    rig.removed(2);
+    assert_eq!(rig.cpu(2), Some((6, Some(Quality::Residual))));
+}
+
 /// The kernel does not keep when a group was made: after a start of the agent the sandbox's may look
 /// newer than those of the containers.
 #[test]
