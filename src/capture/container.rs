@@ -1,5 +1,7 @@
 //! One container's open files while its cgroup exists, and the values read from them.
 
+mod place;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +12,7 @@ use super::exit_watch::ExitWatch;
 use super::life::Life;
 use super::nested::{Nested, holds_processes_below};
 use super::readings::Record;
+pub(crate) use place::{Group, Place};
 
 /// How often limits are read, which change rarely; they are also read at the end.
 const LIMITS_INTERVAL: Duration = Duration::from_secs(10);
@@ -62,24 +65,6 @@ pub(crate) struct Container {
     whole_cpu_ns: Option<u64>,
     complete: bool,
     held: Option<Held>,
-}
-
-/// Whether the inventory counts a container's group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Group {
-    /// As that of the container.
-    Counted,
-    /// As none: no process is in it.
-    Vacant,
-}
-
-/// Whose group a container's files are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Its own.
-    Own,
-    /// Its pod's, where all of its processes are.
-    Pods,
 }
 
 /// Memory over time: each reading holds until the next one.
@@ -135,21 +120,15 @@ impl Container {
         }
     }
 
-    /// Whether no process is in its group, and the inventory knows.
-    pub(crate) fn is_vacant(&self) -> bool {
-        self.group == Group::Vacant
+    /// Whether a process was seen in it, or CPU time that one has used. One whose files are closed counts as
+    /// such.
+    pub(crate) fn has_run(&self) -> bool {
+        !self.life.has_not_begun() || self.usage.cpu.usage_ns.is_some_and(|used_ns| used_ns > 0)
     }
 
     /// Whether it is one of the pod's containers, not the sandbox, and its last process has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.life.exact_end().is_some() && !self.life.is_sandbox()
-    }
-
-    /// Opens the files of its pod's own group, in which its processes are.
-    pub(crate) fn move_to_pod(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
-        self.close();
-        (self.path, self.place) = (path, Place::Pods);
-        self.open(hierarchy);
     }
 
     /// Whether its cgroup could be opened, which is not possible if it was removed before.

@@ -181,7 +181,7 @@ impl Life {
     }
 
     /// Whether no process was ever seen in it.
-    fn has_not_begun(&self) -> bool {
+    pub(crate) fn has_not_begun(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Vacant)
     }
 
@@ -210,6 +210,12 @@ impl Life {
     pub(crate) fn exact_end(&self) -> Option<Ended> {
         let Phase::Empty { at, .. } = self.phase else { return None };
         Some(Ended { at: at.max(self.created), quality: Quality::Exact })
+    }
+
+    /// Whether what was last read of it is all that it has used, as far as anybody can tell, even if it was
+    /// removed since: its last process has ended, or none was seen in it.
+    pub(crate) fn has_known_use(&self) -> bool {
+        matches!(self.phase, Phase::Empty { .. } | Phase::Vacant)
     }
 
     fn age(&self, now: Instant) -> Duration {

@@ -97,7 +97,8 @@ impl Held {
         Some(own_ns.saturating_sub(settled_ns.checked_add(living_ns)?))
     }
 
-    /// Σ CPU time of the pod's containers that are not settled, read now.
+    /// Σ CPU time of the pod's containers that are not settled, read now. `None` if one was removed that
+    /// may have used more than was read of it.
     fn living_cpu_ns(&mut self, uid: &PodUid) -> Option<u64> {
         let mut sum_ns = 0_u64;
         for key in self.population.children(uid) {
@@ -105,8 +106,8 @@ impl Held {
             if container.life.is_reported() {
                 continue;
             }
-            let read = container.read_cpu(&mut self.buffer);
-            if !read && container.life.exact_end().is_none() {
+            let is_read = container.read_cpu(&mut self.buffer);
+            if !is_read && !container.life.has_known_use() {
                 return None;
             }
             sum_ns = sum_ns.checked_add(container.usage.cpu.usage_ns.unwrap_or(0))?;

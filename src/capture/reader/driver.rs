@@ -40,6 +40,10 @@ pub(super) struct Driver {
 impl Driver {
     /// Passes an event to a container's life, and performs its actions until it waits.
     pub(super) fn on(&mut self, key: u64, event: Event, now: Instant) {
+        // Before anything that is read is taken for its own.
+        if self.held.stands_for_pod(key) {
+            self.correct_stand_in(key, now);
+        }
         let mut event = Some(event);
         while let Some(happened) = event {
             let pace = self.pace();

@@ -36,12 +36,42 @@ fn started(plan: &mut Plan) -> Vec<Start> {
     std::iter::from_fn(|| plan.next()).collect()
 }
 
+/// A pod of which so many images are told before any container has them.
+fn ahead(count: usize) -> AwaitingPod {
+    let mut ahead = pod(1, &names("a", count));
+    for image in &mut ahead.images {
+        image.container = None;
+    }
+    ahead
+}
+
+/// A plan of at most so many pulls, of which the pod's first ones run.
+fn begun(most: usize, awaiting: &AwaitingPod) -> (Plan, Vec<Start>) {
+    let mut plan = Plan::new(most);
+    assert_eq!(plan.update(awaiting), Update::default());
+    let running = started(&mut plan);
+    (plan, running)
+}
+
+/// What is known of a pull that began then.
+fn pulled(start_ns: u64) -> Pulled {
+    Pulled { start_ns, end_ns: 9, bytes: None }
+}
+
+/// The same, of the container that has the image.
+fn told(start_ns: u64, container: &str) -> PrePull {
+    PrePull { container: container.into(), start_ns, end_ns: 9, bytes: None }
+}
+
+fn taken(number: usize, container: &str) -> TakenImage {
+    TakenImage { name: format!("a-{number}:1").into(), container: container.into() }
+}
+
 #[test]
 fn pulls_of_a_pod_are_at_most_half_and_pods_take_turns() {
-    let mut plan = Plan::new(5);
     let of = |number| pod(number, &names("a", 9));
-    assert_eq!(plan.update(&of(1)), Update::default());
-    assert_eq!(started(&mut plan).len(), 3);
+    let (mut plan, running) = begun(5, &of(1));
+    assert_eq!(running.len(), 3);
     for number in 2..9 {
         plan.update(&of(number));
     }
@@ -52,17 +82,13 @@ fn pulls_of_a_pod_are_at_most_half_and_pods_take_turns() {
     plan.done(&more[0].ticket);
     assert_eq!(started(&mut plan).len(), 1, "each ends once");
     // The least that can be set.
-    let mut plan = Plan::new(1);
-    plan.update(&of(1));
-    assert_eq!(started(&mut plan).len(), 1);
+    assert_eq!(begun(1, &of(1)).1.len(), 1);
 }
 
 #[test]
 fn an_image_is_pulled_once_for_a_pod_and_none_that_nobody_waits_for() {
-    let mut plan = Plan::new(4);
     let three = names("a", 3);
-    plan.update(&pod(1, &three));
-    let first = started(&mut plan);
+    let (mut plan, first) = begun(4, &pod(1, &three));
     assert_eq!(first.len(), 2);
     // The kubelet has started the first and the third.
     let cancelled = vec![first[0].ticket.clone()];
@@ -76,9 +102,7 @@ fn an_image_is_pulled_once_for_a_pod_and_none_that_nobody_waits_for() {
 
 #[test]
 fn a_pod_that_is_gone_waits_for_nothing_and_leaves_nothing() {
-    let mut plan = Plan::new(4);
-    plan.update(&pod(1, &names("a", 9)));
-    let running = started(&mut plan);
+    let (mut plan, running) = begun(4, &pod(1, &names("a", 9)));
     let mut cancelled = plan.gone(&uid(1));
     let mut expected: Vec<Ticket> = running.iter().map(|start| start.ticket.clone()).collect();
     cancelled.sort();
@@ -121,29 +145,14 @@ fn more_than_is_read_and_more_than_its_share_are_counted_each_once() {
 
 #[test]
 fn what_was_told_ahead_is_told_of_the_container_that_has_it_whenever_that_comes() {
-    let mut plan = Plan::new(8);
-    let mut ahead = pod(1, &names("a", 2));
-    for image in &mut ahead.images {
-        image.container = None;
-    }
+    let mut ahead = ahead(2);
+    let (mut plan, running) = begun(8, &ahead);
     ahead.has_more = true;
     assert_eq!(plan.update(&ahead), left(Left::TooMany));
     assert_eq!(plan.update(&ahead), Update::default());
-    let running = started(&mut plan);
-    let pulled = |start_ns| Pulled { start_ns, end_ns: 9, bytes: None };
-    let told = |start_ns, container: &str| PrePull {
-        container: container.into(),
-        start_ns,
-        end_ns: 9,
-        bytes: None,
-    };
     // The first is there before its container, the second after it.
     assert_eq!(plan.pulled(&running[0].ticket, pulled(1)), None);
     plan.done(&running[0].ticket);
-    let taken = |number: usize, container: &str| TakenImage {
-        name: format!("a-{number}:1").into(),
-        container: container.into(),
-    };
     // The kubelet has started the first at once; the second waits.
     let mut both = pod(1, &names("a", 2)[1..]);
     both.images[0].container = Some("standby-2".into());
@@ -157,28 +166,19 @@ fn what_was_told_ahead_is_told_of_the_container_that_has_it_whenever_that_comes(
 
 #[test]
 fn what_was_told_ahead_outlasts_that_containers_have_its_place() {
-    let mut plan = Plan::new(4);
-    let mut ahead = pod(1, &names("a", 3));
-    for image in &mut ahead.images {
-        image.container = None;
-    }
-    plan.update(&ahead);
-    let running = started(&mut plan);
+    let mut ahead = ahead(3);
+    let (mut plan, running) = begun(4, &ahead);
     assert_eq!(running.len(), 2);
-    let pulled = Pulled { start_ns: 1, end_ns: 2, bytes: None };
-    assert_eq!(plan.pulled(&running[0].ticket, pulled), None);
+    assert_eq!(plan.pulled(&running[0].ticket, pulled(1)), None);
     plan.done(&running[0].ticket);
     // One is pulled, one is being pulled, and one waits.
     let mut displaced = pod(1, &names("c", 1));
     displaced.more = names("a", 3).iter().map(|name| key(name)).collect();
     assert_eq!(plan.update(&displaced), Update::default(), "none is cancelled");
     assert_eq!(started(&mut plan)[0].image.name.as_ref(), "c-0:1");
-    let container: Arc<str> = "standby".into();
     ahead.images.remove(0);
-    ahead.taken = vec![TakenImage { name: "a-0:1".into(), container: Arc::clone(&container) }];
-    let update = plan.update(&ahead);
-    let told = PrePull { container, start_ns: 1, end_ns: 2, bytes: None };
-    assert_eq!(update.told, [told]);
+    ahead.taken = vec![taken(0, "standby")];
+    assert_eq!(plan.update(&ahead).told, [told(1, "standby")]);
     plan.done(&running[1].ticket);
     let next = started(&mut plan);
     assert_eq!(next.iter().map(|start| &*start.image.name).collect::<Vec<_>>(), ["a-2:1"]);
@@ -186,29 +186,18 @@ fn what_was_told_ahead_outlasts_that_containers_have_its_place() {
 
 #[test]
 fn a_pull_is_of_the_container_that_had_the_image_first_if_changes_come_at_once() {
-    let mut plan = Plan::new(2);
-    let mut one = pod(1, &names("a", 1));
-    one.images[0].container = None;
-    plan.update(&one);
-    let running = started(&mut plan);
+    let mut one = ahead(1);
+    let (mut plan, running) = begun(2, &one);
     one.images[0].container = Some("standby-2".into());
-    one.taken = vec![TakenImage { name: "a-0:1".into(), container: "standby".into() }];
+    one.taken = vec![taken(0, "standby")];
     assert_eq!(plan.update(&one), Update::default());
-    let pulled = Pulled { start_ns: 1, end_ns: 2, bytes: None };
-    let told = plan.pulled(&running[0].ticket, pulled).unwrap();
-    assert_eq!(&*told.container, "standby");
+    assert_eq!(plan.pulled(&running[0].ticket, pulled(1)), Some(told(1, "standby")));
 }
 
 #[test]
 fn what_was_told_ahead_by_a_job_that_is_over_is_nobodys() {
-    let mut plan = Plan::new(8);
-    let mut ahead = pod(1, &names("a", 2));
-    for image in &mut ahead.images {
-        image.container = None;
-    }
-    plan.update(&ahead);
-    let running = started(&mut plan);
-    plan.pulled(&running[0].ticket, Pulled { start_ns: 1, end_ns: 2, bytes: None });
+    let (mut plan, running) = begun(8, &ahead(2));
+    plan.pulled(&running[0].ticket, pulled(1));
     plan.done(&running[0].ticket);
     let cancelled = vec![running[1].ticket.clone()];
     let update = Update { cancelled, ..Update::default() };

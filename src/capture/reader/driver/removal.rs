@@ -29,6 +29,8 @@ impl Driver {
     }
 
     fn remove(&mut self, id: &ContainerId) {
+        self.correct_stand_in_beside(id);
+        let is_vacant_sandbox = self.held.is_vacant_sandbox(id, &self.reports.inventory);
         let Some(mut container) = self.held.remove(id) else { return };
         self.reports.inventory.ended(id);
         let was_closed = container.life.is_closed();
@@ -41,7 +43,7 @@ impl Driver {
             Action::SettleMissed if self.held.is_apart(&container, &self.reports.inventory) => {
                 self.reports.vacant(&container);
             }
-            Action::SettleMissed if self.never_ran(&container) => {}
+            Action::SettleMissed if self.held.never_ran(&container, is_vacant_sandbox) => {}
             Action::SettleMissed => {
                 self.reports.begun(&mut container);
                 let closed = self.held.close_missed(container);
