@@ -6,13 +6,13 @@ use serde_json::json;
 use super::installed::Installed;
 use super::runner::job;
 use super::site::Site;
-use crate::support::parts::sole_agent;
+use crate::support::parts::Sole;
 use crate::support::real_node::definitions;
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn each_overlay_runs_without_complaint_and_shows_a_job() {
-    let _agent = sole_agent();
+    let _agent = Sole::Agent.hold();
     let Some(site) = Site::start() else { return };
     let Some(definitions) = definitions::texts() else { return };
     for definition in definitions {

@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::support::burn::burn;
 use crate::support::cgroups::is_v2;
 use crate::support::engine_image::{NESTED, needs};
-use crate::support::parts::{all_there, sole_agent};
+use crate::support::parts::{Sole, all_there, beside_others};
 use pod::{EnginePod, Form, POD};
 use shown::{Ended, Shown};
 
@@ -51,16 +51,16 @@ fn expected_type(form: Form) -> &'static str {
 
 /// Plays a scenario in a namespace of its own, where the machine has the engines.
 fn on_a_site(play: impl FnOnce(&Site)) {
-    if !all_there(&needs()) {
-        return;
+    if all_there(&needs())
+        && let Some(site) = Site::start()
+    {
+        play(&site);
     }
-    let _agent = sole_agent();
-    let Some(site) = Site::start() else { return };
-    play(&site);
 }
 
 /// The same with the installed agent, a pod whose engine answers, and what the agent shows of it.
 fn with_engine(form: Form, play: impl FnOnce(&Site, &Installed, &EnginePod<'_>, &mut Shown<'_>)) {
+    let _agent = Sole::Agent.hold();
     on_a_site(|site| {
         let agent = Installed::apply(site, "base", "");
         let pod = EnginePod::create(site, form);
@@ -70,7 +70,7 @@ fn with_engine(form: Form, play: impl FnOnce(&Site, &Installed, &EnginePod<'_>, 
 
 #[test]
 fn dockers_containers_in_a_sidecar_are_shown_by_name_and_are_in_no_sum() {
-    with_engine(Form::Sidecar, |site, agent, pod, shown| {
+    with_engine(Form::Sidecar, |_, agent, pod, shown| {
         assert_shown(pod, shown);
 
         // Docker removes their files while the agent looks for names.
@@ -199,6 +199,7 @@ fn what_docker_makes_beside_the_pod_is_in_the_pods_books() {
 
 #[test]
 fn podmans_containers_are_shown_by_name_and_its_monitors_are_not_counted_as_theirs() {
+    let _beside = beside_others();
     on_a_site(|site| {
         let agent = site.agent(&["--sample-interval", "200ms"]);
         let pod = EnginePod::create(site, Form::Podman);

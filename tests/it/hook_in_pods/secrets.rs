@@ -15,7 +15,7 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
-use crate::support::parts::sole_agent;
+use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::workflow_images::{BUSYBOX, TOOL};
 
@@ -124,7 +124,7 @@ fn contents(directory: &Path) -> String {
 
 #[test]
 fn none_of_twelve_secrets_leaves_the_job_and_without_masks_they_do() {
-    let _agent = sole_agent();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let (masked, raw) =
         (Export::start(&site, "masked", &[]), Export::start(&site, "raw", &["--logs", "raw"]));

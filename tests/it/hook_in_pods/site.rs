@@ -132,7 +132,8 @@ impl Site {
         Runner::new(self, name, self.pod(name)["metadata"]["uid"].as_str().unwrap(), pid)
     }
 
-    /// An agent in the node's namespaces, with these flags.
+    /// An agent in the node's namespaces, with these flags. Where they name no folder for its state it has one
+    /// of its own: agents that share one refuse to run beside each other.
     pub(super) fn agent(&self, flags: &[&str]) -> Agent {
         self.agent_with(flags, &[])
     }
@@ -144,11 +145,14 @@ impl Site {
 
     fn agent_with(&self, flags: &[&str], env: &[(&str, &str)]) -> Agent {
         let mut command = self.node.inside(programs::ephemon());
-        command
-            .args(["agent", "--node-name", NODE, "--kubeconfig"])
-            .arg(self.kubectl.kubeconfig())
-            .args(flags)
-            .envs(env.iter().copied());
+        command.args(["agent", "--node-name", NODE, "--kubeconfig"]).arg(self.kubectl.kubeconfig());
+        if !flags.contains(&"--state-dir") {
+            command.args([
+                "--state-dir",
+                &format!("/run/{}-{:08x}", self.namespace, fastrand::u32(..)),
+            ]);
+        }
+        command.args(flags).envs(env.iter().copied());
         Agent::launch_inside(&mut command, self.node.address())
     }
 

@@ -63,21 +63,36 @@ pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held while there is an agent on the shared node, or while there may be none.
-static AGENT: Mutex<()> = Mutex::new(());
-
-/// Held by a scenario whose agent, or that no agent, is on the shared node: of these one runs at a time,
-/// beside others that do not care.
-pub(crate) fn sole_agent() -> SoleAgent {
-    // In this order: what waits for another agent keeps nobody from being alone.
-    let agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
-    SoleAgent { _beside: beside_others(), _agent: agent }
+/// Of the scenarios that have one of these on the shared node, or that may meet none there, one runs at a
+/// time. Agents that only look are beside each other.
+pub(crate) enum Sole {
+    /// An agent as a cluster runs it, or one that enforces limits or has images pulled.
+    Agent,
+    /// A plugin that puts init in front of containers' commands.
+    Plugin,
 }
 
-/// What [`sole_agent`] gives.
-pub(crate) struct SoleAgent {
+/// What [`Sole::hold`] gives.
+pub(crate) struct Held {
     _beside: RwLockReadGuard<'static, ()>,
-    _agent: MutexGuard<'static, ()>,
+    _sole: MutexGuard<'static, ()>,
+}
+
+// === impl Sole ===
+
+impl Sole {
+    /// Held by a scenario to the end: it runs beside others that do not care.
+    pub(crate) fn hold(self) -> Held {
+        static AGENT: Mutex<()> = Mutex::new(());
+        static PLUGIN: Mutex<()> = Mutex::new(());
+        let mutex = match self {
+            Self::Agent => &AGENT,
+            Self::Plugin => &PLUGIN,
+        };
+        // In this order: what waits for its turn keeps nobody from being alone.
+        let sole = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        Held { _beside: beside_others(), _sole: sole }
+    }
 }
 
 /// The top of the source tree.
