@@ -1,12 +1,22 @@
-//! Names in `/etc/hosts`. All containers of the pod share the file, and the kubelet rewrites it
-//! whenever one of them starts (kubernetes v1.36.2, `ensureHostsFile`), so init watches it and adds
-//! its lines again. It adds single lines, not blocks, because several inits edit the same file.
+//! Names in `/etc/hosts`. All containers of the pod share the file, and the kubelet writes it anew whenever
+//! one of them starts (kubernetes v1.36.2, `ensureHostsFile`), so init watches it and adds its lines again.
+//! It adds single lines, not blocks, because several inits edit the same file.
+//!
+//! Nobody holds a lock, and the kubelet empties the file before it writes. So init only appends, and takes
+//! a line out by making a comment of it: who writes the whole file puts back what was read before another's
+//! write, without that one's lines, or without `localhost` if the file was just empty.
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    fs::OpenOptions,
+    io,
+    io::Write,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Mutex,
+    thread,
+    time::{Duration, Instant},
 };
 
 use ephemon_base::lock;
@@ -18,6 +28,11 @@ const MARK: &str = "# ephemon";
 const MAX_LINES: usize = 256;
 /// Longest hosts file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Longest wait for the content of an empty file: the kubelet is between emptying and writing it, and what
+/// was appended until then would be written over.
+const EMPTY_FOR: Duration = Duration::from_secs(1);
+/// Between two looks at an empty file.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The lines to keep, and the file.
 #[derive(Debug)]
@@ -62,25 +77,52 @@ impl Hosts {
         let mut lines = lock(&self.lines);
         let before = std::mem::replace(&mut *lines, wanted);
         let gone = before.difference(&lines).cloned().collect();
-        self.write(&gone, &lines)
+        self.write(&gone, &lines, EMPTY_FOR)
     }
 
-    /// Adds the lines that the kubelet removed.
+    /// Adds the lines that the kubelet removed, when it has closed the file.
     pub(super) fn reapply(&self) -> Result<(), HostsError> {
         let lines = lock(&self.lines);
-        if lines.is_empty() { Ok(()) } else { self.write(&BTreeSet::new(), &lines) }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.write(&BTreeSet::new(), &lines, Duration::ZERO)
     }
 
-    fn write(&self, gone: &BTreeSet<String>, lines: &BTreeSet<String>) -> Result<(), HostsError> {
+    fn write(
+        &self,
+        gone: &BTreeSet<String>,
+        lines: &BTreeSet<String>,
+        patience: Duration,
+    ) -> Result<(), HostsError> {
         let file = |source| HostsError::File { path: self.path.clone(), source };
-        if fs::metadata(&self.path).map_err(file)?.len() > MAX_FILE_BYTES {
-            return Err(file(io::Error::other("file is over 1 MiB")));
+        let text = self.read(patience).map_err(file)?;
+        let Changes { appended, commented } = changes(&text, gone, lines);
+        if !commented.is_empty() {
+            let opened = OpenOptions::new().write(true).open(&self.path).map_err(file)?;
+            for at in commented {
+                opened.write_all_at(b"#", at).map_err(file)?;
+            }
         }
-        let text = fs::read_to_string(&self.path).map_err(file)?;
-        match with_lines(&text, gone, lines) {
-            // Written in place, because the file is a mount and cannot be replaced by a rename.
-            Some(changed) => fs::write(&self.path, changed).map_err(file),
-            None => Ok(()),
+        if !appended.is_empty() {
+            let mut opened = OpenOptions::new().append(true).open(&self.path).map_err(file)?;
+            opened.write_all(appended.as_bytes()).map_err(file)?;
+        }
+        Ok(())
+    }
+
+    /// The file's text; that of an empty one when it has one, or after so long.
+    fn read(&self, patience: Duration) -> io::Result<String> {
+        let until = Instant::now() + patience;
+        loop {
+            if fs::metadata(&self.path)?.len() > MAX_FILE_BYTES {
+                return Err(io::Error::other("file is over 1 MiB"));
+            }
+            let text = fs::read_to_string(&self.path)?;
+            if !text.is_empty() || Instant::now() >= until {
+                return Ok(text);
+            }
+            thread::sleep(PAUSE);
         }
     }
 }
@@ -99,20 +141,34 @@ fn line(entry: &HostEntry) -> Result<String, HostsError> {
     }
 }
 
-/// The text without the lines in `gone` and with those in `wanted`; `None` if it needs no change.
-fn with_lines(text: &str, gone: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Option<String> {
-    let mut changed = String::with_capacity(text.len());
-    let mut missing = wanted.clone();
-    for present in text.lines().filter(|present| !gone.contains(*present)) {
-        missing.remove(present);
-        changed.push_str(present);
-        changed.push('\n');
+/// What is to be done with a text.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// To be written at its end.
+    appended: String,
+    /// Where lines begin that are to be comments.
+    commented: Vec<u64>,
+}
+
+/// How the text loses the lines in `gone` and gets those in `wanted`.
+fn changes(text: &str, gone: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Changes {
+    let mut missing: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+    let mut commented = Vec::new();
+    let mut at = 0;
+    for present in text.split_inclusive('\n') {
+        let line = present.trim_end_matches(['\r', '\n']);
+        if gone.contains(line) {
+            commented.push(at);
+        }
+        missing.remove(line);
+        at += present.len() as u64;
     }
-    for line in missing {
-        changed.push_str(&line);
-        changed.push('\n');
+    let mut appended = String::new();
+    if !missing.is_empty() && !text.is_empty() && !text.ends_with('\n') {
+        appended.push('\n');
     }
-    (changed != text).then_some(changed)
+    appended.extend(missing.into_iter().flat_map(|line| [line, "\n"]));
+    Changes { appended, commented }
 }
 
 #[cfg(test)]
@@ -143,14 +199,53 @@ mod tests {
         assert_eq!(text(), "10.0.0.1\tpod\n127.0.0.1\tredis cache\t# ephemon\n");
 
         hosts.replace(&[]).expect("written");
-        assert_eq!(text(), "10.0.0.1\tpod\n");
+        assert_eq!(text(), "10.0.0.1\tpod\n#27.0.0.1\tredis cache\t# ephemon\n");
     }
 
     #[test]
     fn what_is_right_is_not_written_again() {
         let wanted = BTreeSet::from(["127.0.0.1\ta\t# ephemon".to_owned()]);
-        let text = with_lines("", &BTreeSet::new(), &wanted).expect("a change");
-        assert_eq!(with_lines(&text, &BTreeSet::new(), &wanted), None);
+        let Changes { appended, commented } = changes("", &BTreeSet::new(), &wanted);
+        assert_eq!((&*appended, commented.len()), ("127.0.0.1\ta\t# ephemon\n", 0));
+        assert_eq!(changes(&appended, &BTreeSet::new(), &wanted), Changes::default());
+    }
+
+    #[test]
+    fn a_file_that_the_kubelet_is_about_to_write_is_waited_for() {
+        let (_directory, hosts) = hosts("127.0.0.1\tlocalhost\n");
+        let mut kubelet = fs::File::create(hosts.path()).expect("emptied");
+        thread::scope(|scope| {
+            let replaced = scope.spawn(|| hosts.replace(&[entry("127.0.0.1", &["redis"])]));
+            // Long enough for it to find the file empty, and shorter than it waits.
+            thread::sleep(PAUSE * 10);
+            kubelet.write_all(b"127.0.0.1\tlocalhost\n10.0.0.1\tpod\n").expect("written");
+            replaced.join().expect("no panic").expect("written");
+        });
+        let text = fs::read_to_string(hosts.path()).expect("the file");
+        assert_eq!(text, "127.0.0.1\tlocalhost\n10.0.0.1\tpod\n127.0.0.1\tredis\t# ephemon\n");
+    }
+
+    #[test]
+    fn nothing_that_the_kubelet_writes_is_lost_whenever_it_writes() {
+        const WRITTEN: &str = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n";
+        let (_directory, hosts) = hosts(WRITTEN);
+        let mine = [entry("127.0.0.1", &["redis"])];
+        hosts.replace(&mine).expect("written");
+        thread::scope(|scope| {
+            let kubelet = scope.spawn(|| {
+                for round in 0..2000 {
+                    fs::write(hosts.path(), WRITTEN).expect("the kubelet's write");
+                    let text = fs::read_to_string(hosts.path()).expect("the file");
+                    assert!(text.starts_with(WRITTEN), "{round}: {text:?}");
+                }
+            });
+            while !kubelet.is_finished() {
+                hosts.reapply().expect("written");
+            }
+        });
+        hosts.reapply().expect("written");
+        let text = fs::read_to_string(hosts.path()).expect("the file");
+        assert_eq!(text, format!("{WRITTEN}127.0.0.1\tredis\t# ephemon\n"));
     }
 
     #[test]
