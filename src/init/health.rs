@@ -1,10 +1,11 @@
 //! Health checks: repeats a command or a TCP connection until it succeeds or has failed too often.
 
 use std::{
+    io,
     io::Read,
     net::{SocketAddr, TcpStream},
-    os::fd::AsFd,
-    process::Stdio,
+    os::fd::{AsFd, OwnedFd},
+    process,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use super::{
     command,
     connection::{Arrival, Connection, Gone},
     poll,
-    reaper::Process,
+    reaper::{Process, Reaper},
     supervisor::Supervisor,
 };
 
@@ -112,9 +113,8 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
     };
     let limits = &supervisor.config.setup.ulimits;
     let mut prepared = command::prepare(&run, limits).map_err(|failure| failure.text)?;
-    prepared.process.stdout(Stdio::piped()).stderr(Stdio::null());
-    let process = supervisor.reaper.spawn(&mut prepared.process);
-    let mut process = process.map_err(|error| prepared.failure(&error).text)?;
+    let mut process = both_streams(&supervisor.reaper, &mut prepared.process)
+        .map_err(|error| prepared.failure(&error).text)?;
     let output = read_to_end(&mut process, Instant::now() + timeout);
     let end = process.outcome().map(|outcome| outcome.end);
     match end {
@@ -126,6 +126,16 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
             Err(format!("no answer within {timeout:?}: {output}"))
         }
     }
+}
+
+/// Starts a probe whose two streams are one, as Docker records them (moby, `daemon/health.go`): most
+/// programs say on standard error why they fail.
+fn both_streams(reaper: &Reaper, probe: &mut process::Command) -> io::Result<Process> {
+    let (read, write) = io::pipe()?;
+    probe.stdout(write.try_clone()?).stderr(write);
+    let mut process = reaper.spawn(probe)?;
+    process.stdout = Some(OwnedFd::from(read).into());
+    Ok(process)
 }
 
 /// Reads the probe's output until it ended or timed out, and keeps the beginning. Output from
@@ -165,7 +175,6 @@ fn read_to_end(process: &mut Process, deadline: Instant) -> String {
 mod tests {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-    use super::super::reaper::Reaper;
     use super::*;
 
     fn tally(retries: u32, start_period_ms: u64) -> Tally {
@@ -195,15 +204,15 @@ mod tests {
     fn what_a_probe_wrote_before_its_end_is_read_after_it() {
         let reaper = Reaper::default();
         // The process that continues keeps the output open.
-        let line = "sleep 1000 & echo not yet; exit 4";
-        let mut probe = std::process::Command::new("sh");
-        let mut process = reaper.spawn(probe.args(["-c", line]).stdout(Stdio::piped())).unwrap();
+        let line = "sleep 1000 & echo not yet; echo no server >&2; exit 4";
+        let mut probe = process::Command::new("sh");
+        let mut process = both_streams(&reaper, probe.args(["-c", line])).unwrap();
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(process.pid), ended).unwrap();
         reaper.reap_one(process.pid);
         let text = read_to_end(&mut process, Instant::now());
         process.signal(Signal::KILL);
-        assert_eq!(text, "not yet");
+        assert_eq!(text, "not yet\nno server");
         assert_eq!(process.outcome().unwrap().end, End::Code(4));
     }
 
