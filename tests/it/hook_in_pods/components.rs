@@ -6,19 +6,19 @@ use serde_json::json;
 use super::installed::Installed;
 use super::runner::job;
 use super::site::Site;
-use crate::support::parts::Sole;
+use crate::support::parts::sole_agent;
 use crate::support::real_node::definitions;
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn each_overlay_runs_without_complaint_and_shows_a_job() {
-    let _agent = Sole::Agent.hold();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let Some(definitions) = definitions::texts() else { return };
     for definition in definitions {
         site.kubectl().apply(&definition);
     }
-    site.kubectl().run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    site.kubectl().until_established("--all");
     let overlays =
         ["cri-socket", "enforce-limits", "minimal", "openshift", "pre-pull", "prometheus-operator"];
     let overlays = overlays.map(|name| format!("overlays/{name}"));

@@ -65,8 +65,7 @@ impl<'a> Arc<'a> {
         let words = ["apply", "--server-side", "-f", "-"];
         let done = site.kubectl().try_with(&words, &definition);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let crd = "crd/ephemeralrunners.actions.github.com";
-        site.kubectl().run(&["wait", "--for=condition=Established", "--timeout=60s", crd]);
+        site.kubectl().until_established("ephemeralrunners.actions.github.com");
         Self { site }
     }
 

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::process::output;
+use super::super::process::{output, until};
 
 /// `kubectl` with a configuration.
 #[derive(Debug, Clone)]
@@ -81,6 +82,14 @@ impl Kubectl {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.try_with(&["apply", "-f", "-"], text);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Waits until resources that were just defined can be used. One that has no conditions yet is an error
+    /// to `kubectl wait`.
+    pub(crate) fn until_established(&self, definition: &str) {
+        let words = ["wait", "--for=condition=Established", "--timeout=10s", "crd", definition];
+        let done = || Some(self.command(&words).output().unwrap()).filter(|it| it.status.success());
+        until(Duration::from_mins(1), done).unwrap_or_else(|| panic!("{}", self.run(&words)));
     }
 
     /// An object, if it is there.
