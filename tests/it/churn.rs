@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::agent::Agent;
 use crate::support::launcher::{self, Ran};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, alone, in_vm};
+use crate::support::parts::{Part, all_there, busy, in_vm};
 use crate::support::verdict::{self, Truth};
 
 const RATE: u32 = 20;
@@ -32,7 +32,7 @@ fn churn(linger: Range<u64>) {
     if !all_there(&[Part::WritableCgroups]) {
         return;
     }
-    let _alone = alone();
+    let _busy = busy();
     let (count, every) = if in_vm() {
         (EMULATED, Duration::from_millis(250))
     } else {

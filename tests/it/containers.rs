@@ -12,7 +12,7 @@ use crate::support::cri::Cri;
 use crate::support::exposition::Ledger;
 use crate::support::kubelet::{Pod, Spec, Started};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{all_there, alone};
+use crate::support::parts::{all_there, busy};
 use crate::support::verdict::{self, Truth};
 use crate::support::witness::EvidenceSource;
 
@@ -100,7 +100,7 @@ pub(crate) fn scenario_by(
     if !all_there(&PARTS) {
         return;
     }
-    let _alone = alone();
+    let _busy = busy();
     let node = Node::new();
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();

@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::support::burn::burn;
 use crate::support::cgroups::is_v2;
 use crate::support::engine_image::{NESTED, needs};
-use crate::support::parts::{Sole, all_there, beside_others};
+use crate::support::parts::{all_there, beside_others, sole_agent};
 use pod::{EnginePod, Form, POD};
 use shown::{Ended, Shown};
 
@@ -60,7 +60,7 @@ fn on_a_site(play: impl FnOnce(&Site)) {
 
 /// The same with the installed agent, a pod whose engine answers, and what the agent shows of it.
 fn with_engine(form: Form, play: impl FnOnce(&Site, &Installed, &EnginePod<'_>, &mut Shown<'_>)) {
-    let _agent = Sole::Agent.hold();
+    let _agent = sole_agent();
     on_a_site(|site| {
         let agent = Installed::apply(site, "base", "");
         let pod = EnginePod::create(site, form);

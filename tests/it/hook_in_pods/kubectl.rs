@@ -13,7 +13,7 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::http;
-use crate::support::parts::{self, Sole};
+use crate::support::parts::{self, sole_agent};
 use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
 use crate::support::workflow_images::BUSYBOX;
@@ -91,7 +91,7 @@ impl Ui {
 
 #[test]
 fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
-    let _agent = Sole::Agent.hold();
+    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let plugin = Plugin::new(&site);
     let error = plugin.run(&["jobs"]);

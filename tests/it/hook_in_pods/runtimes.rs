@@ -16,7 +16,7 @@ use super::site::{PATIENCE, Site, id_of};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::burn::burn;
 use crate::support::collector::Wire;
-use crate::support::parts::{Held, Sole, all_there};
+use crate::support::parts::{SoleAgent, all_there, sole_agent};
 use crate::support::process::until;
 use crate::support::real_node::variant::{CRUN, MAPPING_RUNC, further_parts};
 use crate::support::workflow_images::{BUSYBOX, TOOL};
@@ -66,11 +66,11 @@ fn a_job_in_a_user_namespace_of_its_own_is_whole_and_exact() {
 }
 
 /// None where the machine lacks a part, which it says.
-fn start() -> Option<(Held, Site)> {
+fn start() -> Option<(SoleAgent, Site)> {
     if !all_there(&further_parts()) {
         return None;
     }
-    let agent = Sole::Agent.hold();
+    let agent = sole_agent();
     Some((agent, Site::start()?))
 }
 

@@ -6,7 +6,7 @@ use super::PATIENCE;
 use super::flood::{EXPORT_LIMIT, peak, written};
 use super::sink::Sink;
 use crate::support::agent::{Agent, TEXT};
-use crate::support::parts::alone;
+use crate::support::parts::busy;
 use crate::support::process::until;
 use crate::support::site::{Pod, Site};
 
@@ -32,7 +32,7 @@ fn until_delivered(agent: &Agent, lines: u64) {
 
 #[test]
 fn ten_thousand_logs_cost_neither_the_agent_nor_another_pods_log_anything() {
-    let _alone = alone();
+    let _busy = busy();
     let (site, sink) = (Site::new(), Sink::start());
     let crowd: Vec<Pod> = (1..=PODS).map(|number| site.runner(number)).collect();
     for pod in &crowd {

@@ -7,7 +7,7 @@ use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::full_journal::{JOURNALS, RECORDS, full_journal};
-use crate::support::parts::alone;
+use crate::support::parts::busy;
 use crate::support::process::{memory, until};
 use crate::support::site::{Pod, Site};
 
@@ -62,7 +62,7 @@ fn hostile(site: &Site, number: usize) -> Pod {
 
 #[test]
 fn five_pods_with_full_journals_cost_neither_the_agent_nor_another_pods_job_anything() {
-    let _alone = alone();
+    let _busy = busy();
     let (site, sink) = (Site::new(), Sink::start());
     let pods: Vec<Pod> = (1..=PODS).map(|number| hostile(&site, number)).collect();
     let agent = sink.agent(&site, &[]);
@@ -109,7 +109,7 @@ fn five_pods_with_full_journals_cost_neither_the_agent_nor_another_pods_job_anyt
 
 #[test]
 fn all_pools_filled_at_once_stay_within_the_limit_and_say_what_was_dropped() {
-    let _alone = alone();
+    let _busy = busy();
     let (site, sink) = (Site::new(), Sink::start());
     let pods: Vec<Pod> = (1..=PODS).map(|number| hostile(&site, number)).collect();
     let (endless, containers, bytes) = ENDLESS;

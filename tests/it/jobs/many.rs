@@ -8,7 +8,7 @@ use ephemon_contract::{Phase, StepKind};
 use super::sink::Sink;
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
-use crate::support::parts::alone;
+use crate::support::parts::busy;
 use crate::support::process::{memory, until};
 use crate::support::site::{Pod, Site};
 
@@ -46,7 +46,7 @@ fn play(pod: &Pod) {
 
 #[test]
 fn a_thousand_jobs_are_counted_and_sent_and_leave_nothing_in_memory() {
-    let _alone = alone();
+    let _busy = busy();
     let (site, sink) = (Site::new(), Sink::start());
     // So long after its start an agent shows everything: scrapers may still be to come.
     let agent = sink.agent(&site, &["--retain-ended", "10s"]);

@@ -11,7 +11,7 @@ use crate::support::containerd::Containerd;
 use crate::support::cri::Cri;
 use crate::support::kubelet::{Pod, Spec, Started};
 use crate::support::node::Node;
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::parts::{Part, all_there, busy};
 use crate::support::programs;
 use crate::support::real_node;
 use crate::support::runner_pod::{NODE, RunnerPod};
@@ -63,7 +63,7 @@ fn limits_that_the_runtime_sets_at_creation_are_enforced_by_the_kernel_and_count
     if !all_there(&parts) {
         return;
     }
-    let _alone = alone();
+    let _busy = busy();
     let node = Node::new();
     let known = RunnerPod::create("runner-0", node.scratch().join("kubeconfig"));
     let containerd = Containerd::start_from(&node, Some(containerd.join("bin")));

@@ -10,7 +10,7 @@ use crate::support::agent::Agent;
 use crate::support::containerd::{Containerd, PARTS};
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::Node;
-use crate::support::parts::{all_there, alone};
+use crate::support::parts::{all_there, busy};
 use crate::support::process::until;
 use crate::support::programs;
 use crate::support::runner_pod::{NODE, RunnerPod};
@@ -22,7 +22,7 @@ fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
     if !all_there(&PARTS) {
         return;
     }
-    let _alone = alone();
+    let _busy = busy();
     let node = Node::new();
     let known = RunnerPod::create("runner-0", node.scratch().join("kubeconfig"));
     let containerd = Containerd::start(&node);

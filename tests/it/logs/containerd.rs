@@ -13,7 +13,7 @@ use crate::support::containerd::{Containerd, PARTS};
 use crate::support::cri::Cri;
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{all_there, alone};
+use crate::support::parts::{all_there, busy};
 use crate::support::process::{output, until};
 use crate::support::programs;
 
@@ -54,7 +54,7 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     if !all_there(&PARTS) {
         return;
     }
-    let _alone = alone();
+    let _busy = busy();
     let node = Node::new();
     let backend = Backend::start(Wire::Grpc);
     let agent = agent(&node, &backend);

@@ -49,50 +49,42 @@ pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
 }
 
-/// Shared by scenarios that keep the machine busy, or one's own that measures it.
-static MACHINE: RwLock<()> = RwLock::new(());
+/// Shared by scenarios on the shared node, or one's own that disturbs all others there.
+static NODE: RwLock<()> = RwLock::new(());
+/// Held while there is an agent on the shared node that does more than look, or while there may be none.
+static AGENT: Mutex<()> = Mutex::new(());
+/// Held by one scenario that keeps the machine busy.
+static MACHINE: Mutex<()> = Mutex::new(());
 
-/// Held by a scenario that measures or fills the machine: no other of these runs meanwhile, and none
-/// that is [`beside_others`].
+/// Held by a scenario that disturbs others on the shared node, as it stops the runtime, changes policies of
+/// the cluster or counts what the node does: none of these runs meanwhile.
 pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+    NODE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held by a scenario that has a runtime of its own and measures nothing: several run at once.
+/// Held by a scenario on the shared node that disturbs nobody: several run at once.
 pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+    NODE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Of the scenarios that have one of these on the shared node, or that may meet none there, one runs at a
-/// time. Agents that only look are beside each other.
-pub(crate) enum Sole {
-    /// An agent as a cluster runs it, or one that enforces limits or has images pulled.
-    Agent,
-    /// A plugin that puts init in front of containers' commands.
-    Plugin,
+/// Held by a scenario whose agent on the shared node is the one that a cluster has, enforces limits or has
+/// images pulled, or that may meet no such agent: of these one runs at a time, beside others. Agents that only
+/// look are beside each other.
+pub(crate) fn sole_agent() -> SoleAgent {
+    // In this order: what waits for its turn keeps nobody from being alone.
+    let agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
+    SoleAgent { _beside: beside_others(), _agent: agent }
 }
 
-/// What [`Sole::hold`] gives.
-pub(crate) struct Held {
+/// What [`sole_agent`] gives.
+pub(crate) struct SoleAgent {
     _beside: RwLockReadGuard<'static, ()>,
-    _sole: MutexGuard<'static, ()>,
+    _agent: MutexGuard<'static, ()>,
 }
 
-// === impl Sole ===
-
-impl Sole {
-    /// Held by a scenario to the end: it runs beside others that do not care.
-    pub(crate) fn hold(self) -> Held {
-        static AGENT: Mutex<()> = Mutex::new(());
-        static PLUGIN: Mutex<()> = Mutex::new(());
-        let mutex = match self {
-            Self::Agent => &AGENT,
-            Self::Plugin => &PLUGIN,
-        };
-        // In this order: what waits for its turn keeps nobody from being alone.
-        let sole = mutex.lock().unwrap_or_else(PoisonError::into_inner);
-        Held { _beside: beside_others(), _sole: sole }
-    }
+/// Held by a scenario that keeps the machine busy, on a node of its own: of these one runs at a time.
+pub(crate) fn busy() -> MutexGuard<'static, ()> {
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The top of the source tree.
