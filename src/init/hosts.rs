@@ -11,7 +11,7 @@ use std::{
     fs,
     fs::OpenOptions,
     io,
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -38,7 +38,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Hosts {
     path: PathBuf,
-    lines: Mutex<BTreeSet<String>>,
+    lines: Mutex<Lines>,
+}
+
+/// What the file is to have, and what not.
+#[derive(Debug, Default)]
+struct Lines {
+    wanted: BTreeSet<String>,
+    /// Were wanted once; who writes the whole file can bring them back.
+    gone: BTreeSet<String>,
 }
 
 /// Why names are not written.
@@ -74,34 +82,41 @@ impl Hosts {
             return Err(HostsError::TooMany);
         }
         let wanted = entries.iter().map(line).collect::<Result<BTreeSet<_>, _>>()?;
+        // Nobody waits for the lock meanwhile.
+        self.wait_for_content();
         let mut lines = lock(&self.lines);
-        let before = std::mem::replace(&mut *lines, wanted);
-        let gone = before.difference(&lines).cloned().collect();
-        self.write(&gone, &lines, EMPTY_FOR)
+        let before = std::mem::replace(&mut lines.wanted, wanted);
+        lines.gone.extend(before);
+        let Lines { wanted, gone } = &mut *lines;
+        gone.retain(|line| !wanted.contains(line));
+        while gone.len() > MAX_LINES {
+            gone.pop_first();
+        }
+        self.write(&lines)
     }
 
     /// Adds the lines that the kubelet removed, when it has closed the file.
     pub(super) fn reapply(&self) -> Result<(), HostsError> {
         let lines = lock(&self.lines);
-        if lines.is_empty() {
+        if lines.wanted.is_empty() && lines.gone.is_empty() {
             return Ok(());
         }
-        self.write(&BTreeSet::new(), &lines, Duration::ZERO)
+        self.write(&lines)
     }
 
-    fn write(
-        &self,
-        gone: &BTreeSet<String>,
-        lines: &BTreeSet<String>,
-        patience: Duration,
-    ) -> Result<(), HostsError> {
+    fn write(&self, lines: &Lines) -> Result<(), HostsError> {
         let file = |source| HostsError::File { path: self.path.clone(), source };
-        let text = self.read(patience).map_err(file)?;
-        let Changes { appended, commented } = changes(&text, gone, lines);
+        let text = self.read().map_err(file)?;
+        let Changes { appended, commented } = changes(&text, lines);
         if !commented.is_empty() {
-            let opened = OpenOptions::new().write(true).open(&self.path).map_err(file)?;
-            for at in commented {
-                opened.write_all_at(b"#", at).map_err(file)?;
+            let opened =
+                OpenOptions::new().read(true).write(true).open(&self.path).map_err(file)?;
+            for (at, line) in commented {
+                // Not where the file has been written anew since.
+                let mut present = vec![0; line.len()];
+                if opened.read_exact_at(&mut present, at).is_ok() && present == line {
+                    opened.write_all_at(b"#", at).map_err(file)?;
+                }
             }
         }
         if !appended.is_empty() {
@@ -111,17 +126,19 @@ impl Hosts {
         Ok(())
     }
 
-    /// The file's text; that of an empty one when it has one, or after so long.
-    fn read(&self, patience: Duration) -> io::Result<String> {
-        let until = Instant::now() + patience;
-        loop {
-            if fs::metadata(&self.path)?.len() > MAX_FILE_BYTES {
-                return Err(io::Error::other("file is over 1 MiB"));
-            }
-            let text = fs::read_to_string(&self.path)?;
-            if !text.is_empty() || Instant::now() >= until {
-                return Ok(text);
-            }
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        fs::File::open(&self.path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::other("file is over 1 MiB"));
+        }
+        Ok(text)
+    }
+
+    fn wait_for_content(&self) {
+        let until = Instant::now() + EMPTY_FOR;
+        let is_empty = || fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
+        while is_empty() && Instant::now() < until {
             thread::sleep(PAUSE);
         }
     }
@@ -146,25 +163,29 @@ fn line(entry: &HostEntry) -> Result<String, HostsError> {
 struct Changes {
     /// To be written at its end.
     appended: String,
-    /// Where lines begin that are to be comments.
-    commented: Vec<u64>,
+    /// Where lines begin that are to be comments, and those lines.
+    commented: Vec<(u64, Vec<u8>)>,
 }
 
-/// How the text loses the lines in `gone` and gets those in `wanted`.
-fn changes(text: &str, gone: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Changes {
+/// How the text gets what is wanted and loses what is not: lines that are gone, and ends of lines that were
+/// appended while the kubelet was writing, and of which it has overwritten the beginning. The end of
+/// `127.0.0.1` is an address, too.
+fn changes(text: &[u8], Lines { wanted, gone }: &Lines) -> Changes {
     let mut missing: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
     let mut commented = Vec::new();
     let mut at = 0;
-    for present in text.split_inclusive('\n') {
-        let line = present.trim_end_matches(['\r', '\n']);
-        if gone.contains(line) {
-            commented.push(at);
+    for present in text.split_inclusive(|byte| *byte == b'\n') {
+        let line = present.strip_suffix(b"\n").unwrap_or(present);
+        let is_end_of = |own: &String| own.len() > line.len() && own.as_bytes().ends_with(line);
+        let is_end = line.contains(&b'\t') && wanted.iter().chain(gone).any(is_end_of);
+        if is_end || gone.iter().any(|gone| gone.as_bytes() == line) {
+            commented.push((at, line.to_vec()));
         }
-        missing.remove(line);
+        missing.retain(|own| own.as_bytes() != line);
         at += present.len() as u64;
     }
     let mut appended = String::new();
-    if !missing.is_empty() && !text.is_empty() && !text.ends_with('\n') {
+    if !missing.is_empty() && !text.is_empty() && !text.ends_with(b"\n") {
         appended.push('\n');
     }
     appended.extend(missing.into_iter().flat_map(|line| [line, "\n"]));
@@ -204,10 +225,37 @@ mod tests {
 
     #[test]
     fn what_is_right_is_not_written_again() {
-        let wanted = BTreeSet::from(["127.0.0.1\ta\t# ephemon".to_owned()]);
-        let Changes { appended, commented } = changes("", &BTreeSet::new(), &wanted);
+        let lines = lines(&["127.0.0.1\ta\t# ephemon"], &[]);
+        let Changes { appended, commented } = changes(b"", &lines);
         assert_eq!((&*appended, commented.len()), ("127.0.0.1\ta\t# ephemon\n", 0));
-        assert_eq!(changes(&appended, &BTreeSet::new(), &wanted), Changes::default());
+        assert_eq!(changes(appended.as_bytes(), &lines), Changes::default());
+    }
+
+    fn lines(wanted: &[&str], gone: &[&str]) -> Lines {
+        let set = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
+        Lines { wanted: set(wanted), gone: set(gone) }
+    }
+
+    #[test]
+    fn the_end_of_a_line_whose_beginning_was_written_over_is_no_address() {
+        let lines = lines(&["127.0.0.1\tredis\t# ephemon"], &["127.0.0.1\told\t# ephemon"]);
+        let text = "10.0.0.1\tpod\n7.0.0.1\tredis\t# ephemon\n0.1\told\t# ephemon\nephemon\n\n";
+        let Changes { appended, commented } = changes(text.as_bytes(), &lines);
+        assert_eq!(appended, "127.0.0.1\tredis\t# ephemon\n");
+        let starts: Vec<u64> = commented.into_iter().map(|(at, _)| at).collect();
+        assert_eq!(starts, [13, 37]);
+    }
+
+    #[test]
+    fn a_line_that_is_gone_and_comes_back_is_taken_out_again() {
+        let (_directory, hosts) = hosts("10.0.0.1\tpod\n");
+        hosts.replace(&[entry("127.0.0.1", &["redis"])]).expect("written");
+        let before = fs::read(hosts.path()).expect("the file");
+        hosts.replace(&[]).expect("written");
+        fs::write(hosts.path(), [&before[..], b"\xff\n"].concat()).expect("a job's write");
+        hosts.reapply().expect("written");
+        let text = fs::read(hosts.path()).expect("the file");
+        assert_eq!(text, b"10.0.0.1\tpod\n#27.0.0.1\tredis\t# ephemon\n\xff\n");
     }
 
     #[test]

@@ -86,7 +86,10 @@ impl Export {
             let spans = self.collector.spans_of(site.namespace());
             let job =
                 spans.values().any(|span| span.parent_span_id.is_empty() || span.name == "cleanup");
-            (ways && has("the end") && job && self.collector.metrics("container.cpu.time") > 0)
+            (ways
+                && has("the end")
+                && job
+                && self.collector.metrics_of(site.namespace(), "container.cpu.time") > 0)
                 .then_some(())
         };
         until(PATIENCE, all).unwrap_or_else(|| {

@@ -76,8 +76,21 @@ impl Backend {
 
     /// How often a metric came.
     pub(crate) fn metrics(&self, name: &str) -> usize {
+        self.metrics_where(name, |_| true)
+    }
+
+    /// How often a metric of a namespace's pods came.
+    pub(crate) fn metrics_of(&self, namespace: &str, name: &str) -> usize {
+        self.metrics_where(name, |resource| {
+            table(resource).get("k8s.namespace.name").is_some_and(|of| of == namespace)
+        })
+    }
+
+    fn metrics_where(&self, name: &str, is_asked: impl Fn(&[KeyValue]) -> bool) -> usize {
         let resources = self.collector.metrics().into_iter().flat_map(|it| it.resource_metrics);
-        let scopes = resources.flat_map(|resource| resource.scope_metrics);
+        let asked = resources
+            .filter(|it| is_asked(it.resource.as_ref().map_or(&[][..], |of| &of.attributes)));
+        let scopes = asked.flat_map(|resource| resource.scope_metrics);
         scopes.flat_map(|scope| scope.metrics).filter(|metric| metric.name == name).count()
     }
 
