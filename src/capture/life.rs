@@ -212,12 +212,6 @@ impl Life {
         Some(Ended { at: at.max(self.created), quality: Quality::Exact })
     }
 
-    /// Whether what was last read of it is all that it has used, as far as anybody can tell, even if it was
-    /// removed since: its last process has ended, or none was seen in it.
-    pub(crate) fn has_known_use(&self) -> bool {
-        matches!(self.phase, Phase::Empty { .. } | Phase::Vacant)
-    }
-
     fn age(&self, now: Instant) -> Duration {
         now.duration_since(self.created_at)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ephemon_discovery::inventory::Inventory;
 use ephemon_model::{Ended, PodUid, Quality};
 
 use super::held::Held;
@@ -34,12 +35,17 @@ impl Held {
     /// Handles the removal of a container whose final reading was taken while it was empty. A
     /// process is charged for its last work after it has left its group, so the reading may have
     /// been too early: what the pod has used and no container accounts for belongs to this one.
-    pub(super) fn close_exact(&mut self, mut container: Container, mut ended: Ended) -> Final {
+    pub(super) fn close_exact(
+        &mut self,
+        mut container: Container,
+        mut ended: Ended,
+        inventory: &Inventory,
+    ) -> Final {
         if container.nested.is_some() {
             return self.close(&container, ended);
         }
         if let (Some(left_ns), Some(read_ns)) =
-            (self.cpu_left_over(&container), container.usage.cpu.usage_ns)
+            (self.cpu_left_over(&container, inventory), container.usage.cpu.usage_ns)
         {
             container.usage.cpu.usage_ns = Some(read_ns.saturating_add(left_ns));
             if left_ns > EXACT_WITHIN_NS.max(read_ns / 100) {
@@ -82,37 +88,42 @@ impl Held {
     }
 
     /// Whether the pod has used CPU time in a container that was removed, and in which no process was seen.
-    pub(super) fn has_left_over(&mut self, container: &Container) -> bool {
-        self.cpu_left_over(container).is_some_and(|left_ns| left_ns > EXACT_WITHIN_NS)
+    pub(super) fn has_left_over(&mut self, container: &Container, inventory: &Inventory) -> bool {
+        self.cpu_left_over(container, inventory).is_some_and(|left_ns| left_ns > EXACT_WITHIN_NS)
     }
 
     /// CPU time of the pod that belongs neither to this container nor to any other. `None` if it
     /// cannot be determined, or if another container was removed whose own handling will determine
     /// it.
-    fn cpu_left_over(&mut self, container: &Container) -> Option<u64> {
+    fn cpu_left_over(&mut self, container: &Container, inventory: &Inventory) -> Option<u64> {
         let pod = self.pods.get_mut(&container.pod)?;
         let own_ns = pod.read_cpu_ns(&mut self.buffer)?;
         let settled_ns = pod.ledger.known_cpu_ns()?.checked_add(container.usage.cpu.usage_ns?)?;
-        let living_ns = self.living_cpu_ns(&container.pod)?;
+        let living_ns = self.living_cpu_ns(&container.pod, inventory)?;
         Some(own_ns.saturating_sub(settled_ns.checked_add(living_ns)?))
     }
 
     /// Σ CPU time of the pod's containers that are not settled, read now. `None` if one was removed that
     /// may have used more than was read of it.
-    fn living_cpu_ns(&mut self, uid: &PodUid) -> Option<u64> {
-        let mut sum_ns = 0_u64;
+    fn living_cpu_ns(&mut self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
+        let (mut sum_ns, mut vacant) = (0_u64, None);
         for key in self.population.children(uid) {
             let container = self.containers.get_mut(key)?;
             if container.life.is_reported() {
                 continue;
             }
             let is_read = container.read_cpu(&mut self.buffer);
-            if !is_read && !container.life.has_known_use() {
-                return None;
+            if !is_read && container.life.exact_end().is_none() {
+                if container.life.phase() != Phase::Vacant || vacant.is_some() {
+                    return None;
+                }
+                vacant = Some(*key);
             }
             sum_ns = sum_ns.checked_add(container.usage.cpu.usage_ns.unwrap_or(0))?;
         }
-        Some(sum_ns)
+        // Into the group of a sandbox that is made for no process none comes later; in another one may have
+        // come and ended since.
+        (vacant.is_none() || vacant == self.sandbox(uid, inventory)).then_some(sum_ns)
     }
 
     /// Handles the removal of a container whose final reading was missed: its usage follows from
@@ -219,18 +230,18 @@ impl Held {
     }
 
     /// Balances the CPU time of a pod, once its baseline is set.
-    pub(super) fn balance(&mut self, uid: &PodUid) -> Closed {
+    pub(super) fn balance(&mut self, uid: &PodUid, inventory: &Inventory) -> Closed {
         if self.pods.get(uid).is_some_and(|pod| pod.ledger.is_open()) {
-            Closed { finals: Vec::new(), pod: self.balance_cpu(uid) }
+            Closed { finals: Vec::new(), pod: self.balance_cpu(uid, inventory) }
         } else {
             self.open_accounting(uid)
         }
     }
 
-    fn balance_cpu(&mut self, uid: &PodUid) -> Option<PodRecord> {
+    fn balance_cpu(&mut self, uid: &PodUid, inventory: &Inventory) -> Option<PodRecord> {
         self.read_beside(uid);
         let own_ns = self.pods.get_mut(uid)?.read_cpu_ns(&mut self.buffer)?;
-        let living_ns = self.living_cpu_ns(uid)?;
+        let living_ns = self.living_cpu_ns(uid, inventory)?;
         Some(self.pods.get_mut(uid)?.balance(own_ns, living_ns))
     }
 

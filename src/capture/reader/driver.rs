@@ -254,7 +254,7 @@ impl Driver {
         self.held.balance_directories();
         let uids: Vec<PodUid> = self.held.pods.keys().cloned().collect();
         for uid in uids {
-            let closed = self.held.balance(&uid);
+            let closed = self.held.balance(&uid, &self.reports.inventory);
             self.reports.closed(closed);
         }
     }

@@ -71,6 +71,16 @@ impl Driver {
             self.on(next, Event::Opened, now);
         }
     }
+
+    /// Whether no process was in a group that was removed, as far as anybody can tell. One that came later
+    /// than a start takes, and was gone before the next look, was not seen; but the pod has used more than its
+    /// other containers then. In the group of a sandbox none comes later.
+    pub(super) fn never_ran(&mut self, container: &Container, is_vacant_sandbox: bool) -> bool {
+        is_vacant_sandbox
+            || (container.life.phase() == Phase::Vacant
+                && !container.has_run()
+                && !self.held.has_left_over(container, &self.reports.inventory))
+    }
 }
 
 impl Held {
@@ -78,7 +88,7 @@ impl Held {
     /// says is it; or else the one that stands for the pod, as another guess is no better; or else the
     /// oldest. The age alone does not tell after a start of the agent: the kernel does not keep when a group
     /// was made.
-    fn sandbox(&self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
+    pub(super) fn sandbox(&self, uid: &PodUid, inventory: &Inventory) -> Option<u64> {
         let is_named = |id: &ContainerId| inventory.is_named(uid, id);
         let keys = self.population.children(uid).iter().copied();
         let nameless: Vec<u64> =
@@ -109,18 +119,9 @@ impl Held {
     pub(super) fn is_vacant_sandbox(&self, id: &ContainerId, inventory: &Inventory) -> bool {
         let key = self.population.key(id);
         let container = key.and_then(|key| self.containers.get(&key));
-        let vacant = container.filter(|container| container.life.phase() == Phase::Vacant);
+        let is_vacant = |it: &&Container| it.life.phase() == Phase::Vacant && !it.has_run();
+        let vacant = container.filter(is_vacant);
         vacant.is_some_and(|container| self.sandbox(&container.pod, inventory) == key)
-    }
-
-    /// Whether no process was in a group that was removed, as far as anybody can tell. One that came later
-    /// than a start takes, and was gone before the next look, was not seen; but the pod has used more than its
-    /// other containers then. In the group of a sandbox none comes later.
-    pub(super) fn never_ran(&mut self, container: &Container, is_vacant_sandbox: bool) -> bool {
-        is_vacant_sandbox
-            || (container.life.phase() == Phase::Vacant
-                && !container.has_run()
-                && !self.has_left_over(container))
     }
 
     /// Opens the files of the pod's own group for its sandbox, if there are processes in it; returns whether

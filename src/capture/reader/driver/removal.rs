@@ -36,14 +36,14 @@ impl Driver {
         let was_closed = container.life.is_closed();
         match container.life.on(Event::Removed, Instant::now(), &self.pace()) {
             Action::SettleExact(ended) => {
-                let over = self.held.close_exact(container, ended);
+                let over = self.held.close_exact(container, ended, &self.reports.inventory);
                 self.reports.ended(over);
             }
             // Too short to tell, in a pod whose processes are elsewhere.
             Action::SettleMissed if self.held.is_apart(&container, &self.reports.inventory) => {
                 self.reports.vacant(&container);
             }
-            Action::SettleMissed if self.held.never_ran(&container, is_vacant_sandbox) => {}
+            Action::SettleMissed if self.never_ran(&container, is_vacant_sandbox) => {}
             Action::SettleMissed => {
                 self.reports.begun(&mut container);
                 let closed = self.held.close_missed(container);

@@ -180,12 +180,16 @@ fn a_sandbox_without_processes_is_not_shown_and_its_containers_are() {
 /// Both groups are gone when the agent reads of the first removal.
 #[test]
 fn a_sandbox_without_processes_that_is_gone_keeps_no_container_from_its_last_correction() {
-    // One that runs has used nobody knows what since it was read: its own removal tells.
-    for (gone, last) in [(1, (11, Some(Quality::Residual))), (3, (4, Some(Quality::Exact)))] {
+    // One that runs, or that is for a process, has used nobody knows what since it was read: its own removal
+    // tells.
+    let (corrected, left) = ((11, Some(Quality::Residual)), (4, Some(Quality::Exact)));
+    for (gone, (used, runs), last) in
+        [(1, (6, true), corrected), (3, (6, true), left), (3, (0, false), left)]
+    {
         let mut rig = Rig::v2(Source::Inotify, 0);
         rig.add(1, 0, false);
         rig.add(2, 4, true);
-        rig.add(3, 6, true);
+        rig.add(3, used, runs);
         rig.tell();
         rig.due();
         rig.group(2, 4, false);
@@ -193,7 +197,7 @@ fn a_sandbox_without_processes_that_is_gone_keeps_no_container_from_its_last_cor
         rig.pod(17, true);
         rig.unlink(gone);
         rig.removed(2);
-        assert_eq!(rig.cpu(2), Some(last), "{gone} is gone");
+        assert_eq!(rig.cpu(2), Some(last), "{gone} is gone, it runs: {runs}");
     }
 }
 
