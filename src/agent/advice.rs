@@ -28,8 +28,8 @@ const MOST_WINDOWS: u128 = 10_000;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 THE RULE
-  A request is the 95th percentile of jobs plus a fifth; a memory limit is the highest use that was seen
-  plus a fifth, and half more than now where the OOM killer came. CPU is rounded up to 100m, memory to
+  A request is the 95th percentile of jobs plus a fifth; a memory limit is the highest use that was seen \
+  plus a fifth, and half more than now where the OOM killer came. CPU is rounded up to 100m, memory to \
   128Mi. Fewer than --min-jobs jobs of a kind: no advice. All of it: deploy/docs/advice.md
 
 EXAMPLES

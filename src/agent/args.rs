@@ -19,36 +19,36 @@ use super::settings::Setting;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 WHAT IT NEEDS
-  The host's /sys/fs/cgroup, /var/log, /proc and /var/lib/kubelet/pods below --node-root, read only;
-  the host's processes (hostPID) for immediate exit detection; CAP_SYS_NICE for real-time priority;
-  CAP_SYS_PTRACE for network values. From the API: list and watch on pods. Missing permissions are
+  The host's /sys/fs/cgroup, /var/log, /proc and /var/lib/kubelet/pods below --node-root, read only; \
+  the host's processes (hostPID) for immediate exit detection; CAP_SYS_NICE for real-time priority; \
+  CAP_SYS_PTRACE for network values. From the API: list and watch on pods. Missing permissions are \
   logged at startup; only the affected features are disabled.
 
 LIMITS
-  The API accepts no limits for ephemeral containers. --enforce-limits sets those that a container's
-  environment variable EPHEMON_LIMITS=cpus=1.5,memory=512Mi,pids=100 asks for (each part is optional;
-  ephemon's container hook sets it), in the container's own cgroup, within milliseconds of its start.
+  The API accepts no limits for ephemeral containers. --enforce-limits sets those that a container's \
+  environment variable EPHEMON_LIMITS=cpus=1.5,memory=512Mi,pids=100 asks for (each part is optional; \
+  ephemon's container hook sets it), in the container's own cgroup, within milliseconds of its start. \
   A tighter limit stays. It needs root and the host's /sys/fs/cgroup read-write.
 
 LOGS
-  With OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) every line of the pods'
-  ephemeral containers is sent there, at least once, with secrets masked. All standard variables for
-  headers, certificates, compression and timeouts are supported. Without an endpoint no log is read,
-  except with --logs-to stdout; if only traces are exported, the runner's own log is read for the
-  job's name and result (--logs off: not even that). Lines that the collector does not accept in time
+  With OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) every line of the pods' \
+  ephemeral containers is sent there, at least once, with secrets masked. All standard variables for \
+  headers, certificates, compression and timeouts are supported. Without an endpoint no log is read, \
+  except with --logs-to stdout; if only traces are exported, the runner's own log is read for the \
+  job's name and result (--logs off: not even that). Lines that the collector does not accept in time \
   wait in the kubelet's files, and if those are removed on the node's disk (--spool-mib).
 
 METRICS OVER OTLP
-  Prometheus fetches /metrics. --otlp-metrics also sends the values to the collector, under the names
-  of OpenTelemetry's conventions: running containers every OTEL_METRIC_EXPORT_INTERVAL milliseconds
-  (60000), a container's final values and a job's histograms, with exemplars, at their ends. An
+  Prometheus fetches /metrics. --otlp-metrics also sends the values to the collector, under the names \
+  of OpenTelemetry's conventions: running containers every OTEL_METRIC_EXPORT_INTERVAL milliseconds \
+  (60000), a container's final values and a job's histograms, with exemplars, at their ends. An \
   endpoint must be set; OTEL_EXPORTER_OTLP_METRICS_ENDPOINT has precedence over the general one.
 
 EXIT CODES
   0  the agent was told to end (SIGTERM, SIGINT); with --check: nothing that is needed is missing
   1  the agent could not start, or a part of it failed (the last line says why); with --check:
      something that is needed is missing
-  2  a flag, a variable or the configuration file is wrong
+  2  a flag, a variable or the file of --config is wrong
 
 EXAMPLES
   Watch this machine's kubelet, without an API server:

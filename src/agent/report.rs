@@ -11,7 +11,7 @@ use ephemon_report::{Record, html, markdown};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 WHAT IT NEEDS
-  An agent that serves its job page (--page jobs or logs); it knows the jobs that run, and those that
+  An agent that serves its job page (--page jobs or logs); it knows the jobs that run, and those that \
   ended within the last hour. Log lines are those that the agent serves to this client, masked.
 
 EXAMPLES

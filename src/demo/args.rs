@@ -9,10 +9,10 @@ use super::view::MountMode;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 WHAT IT DOES
-  Sets up a node of its own: an API server stand-in, a kubelet stand-in that runs pods as real
-  processes in real cgroups (or, where none can be written, in a scratch tree of the same files), and
-  the real agent beside them. Then a runner plays a workflow through the real hook: a job container
-  with a service, script steps, container actions. A script of ephemeral containers of 30 ms to 20 s
+  Sets up a node of its own: an API server stand-in, a kubelet stand-in that runs pods as real \
+  processes in real cgroups (or, where none can be written, in a scratch tree of the same files), and \
+  the real agent beside them. Then a runner plays a workflow through the real hook: a job container \
+  with a service, script steps, container actions. A script of ephemeral containers of 30 ms to 20 s \
   follows. Nothing is left behind, and a kubelet on the same machine is not touched.
 
 EXAMPLES
