@@ -26,21 +26,13 @@ pub(crate) struct Pod {
     pub(crate) path: PathBuf,
     files: Files,
     usage: Usage,
-    network: Network,
+    /// The open file of its network namespace, which keeps that alive until the pod's end. None where no
+    /// process of it was seen that may be inspected and uses another network than the node's.
+    network: Option<File>,
     accounting_error: Option<f64>,
     pub(crate) beside: Beside,
     /// Nested containers for which there was no place.
     nested_left_out: u64,
-}
-
-#[derive(Debug)]
-enum Network {
-    /// No process of the pod has been inspected.
-    Untried,
-    /// The open file; it keeps the network namespace alive until the pod's end.
-    Own(File),
-    /// The pod uses the node's network, or its process may not be inspected: no values.
-    None,
 }
 
 // === impl Pod ===
@@ -54,7 +46,7 @@ impl Pod {
             path: path.to_owned(),
             files: Files::open(hierarchy, path),
             usage: Usage::default(),
-            network: Network::Untried,
+            network: None,
             accounting_error: None,
             beside: Beside::default(),
             nested_left_out: 0,
@@ -112,24 +104,24 @@ impl Pod {
         self.nested_left_out = self.nested_left_out.saturating_add(count);
     }
 
-    /// Opens the network file of a process of the sandbox, unless it uses the node's network.
+    /// Opens the network file of a process of the sandbox, unless it uses the node's network. That may be
+    /// for a moment only: the runtime's process is in the sandbox's cgroup before it enters the pod's
+    /// namespaces. So it is tried again with each further container.
     pub(crate) fn adopt_network(&mut self, pid: u32, proc: &Path) {
-        if !matches!(self.network, Network::Untried) {
+        if self.network.is_some() {
             return;
         }
         let namespace = |pid: &str| fs::read_link(proc.join(pid).join("ns/net")).ok();
         let (Some(pods), Some(nodes)) = (namespace(&pid.to_string()), namespace("1")) else {
             return;
         };
-        let path = proc.join(pid.to_string()).join("net/dev");
-        self.network = match File::open(path) {
-            Ok(file) if pods != nodes => Network::Own(file),
-            _ => Network::None,
-        };
+        if pods != nodes {
+            self.network = File::open(proc.join(pid.to_string()).join("net/dev")).ok();
+        }
     }
 
     fn net(&self) -> Vec<NetUsage> {
-        let Network::Own(file) = &self.network else {
+        let Some(file) = &self.network else {
             return Vec::new();
         };
         let mut text = vec![0; NET_DEV_BYTES];
@@ -184,6 +176,31 @@ mod tests {
             ("eth0", 1296, 4)
         );
         assert_eq!((eth0.receive_errors, eth0.receive_dropped, eth0.transmit_packets), (1, 2, 26));
+    }
+
+    #[test]
+    fn the_network_is_that_of_a_sandbox_whose_process_was_in_the_nodes_at_first() {
+        let proc = tempfile::tempdir().unwrap();
+        let enter = |pid: &str, namespace: &str| {
+            let directory = proc.path().join(pid);
+            fs::create_dir_all(directory.join("ns")).unwrap();
+            fs::create_dir_all(directory.join("net")).unwrap();
+            let link = directory.join("ns/net");
+            drop(fs::remove_file(&link));
+            std::os::unix::fs::symlink(namespace, link).unwrap();
+            let text = "Inter-|\n face |bytes\n eth0: 7 1 0 0 0 0 0 0 8 1 0 0 0 0 0 0\n";
+            fs::write(directory.join("net/dev"), text).unwrap();
+        };
+        enter("1", "net:[1]");
+        enter("7", "net:[1]");
+        let hierarchy = Hierarchy::V2 { root: proc.path().to_owned() };
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let mut pod = Pod::new(uid, Path::new("poda"), &hierarchy, true);
+        pod.adopt_network(7, proc.path());
+        assert!(pod.net().is_empty());
+        enter("7", "net:[2]");
+        pod.adopt_network(7, proc.path());
+        assert_eq!(pod.net().first().map(|net| net.receive_bytes), Some(7));
     }
 
     proptest! {
