@@ -26,6 +26,8 @@ use ephemon_contract::HostEntry;
 const MARK: &str = "# ephemon";
 /// Most lines.
 const MAX_LINES: usize = 256;
+/// Most lines that are made comments: another init may want one of them, and adds it again each time.
+const MAX_COMMENTED: usize = 256;
 /// Longest hosts file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Longest wait for the content of an empty file: the kubelet is between emptying and writing it, and what
@@ -47,6 +49,8 @@ struct Lines {
     wanted: BTreeSet<String>,
     /// Were wanted once; who writes the whole file can bring them back.
     gone: BTreeSet<String>,
+    /// How many lines were made comments, of [`MAX_COMMENTED`].
+    commented: usize,
 }
 
 /// Why names are not written.
@@ -87,27 +91,29 @@ impl Hosts {
         let mut lines = lock(&self.lines);
         let before = std::mem::replace(&mut lines.wanted, wanted);
         lines.gone.extend(before);
-        let Lines { wanted, gone } = &mut *lines;
+        let Lines { wanted, gone, .. } = &mut *lines;
         gone.retain(|line| !wanted.contains(line));
         while gone.len() > MAX_LINES {
             gone.pop_first();
         }
-        self.write(&lines)
+        self.write(&mut lines)
     }
 
     /// Adds the lines that the kubelet removed, when it has closed the file.
     pub(super) fn reapply(&self) -> Result<(), HostsError> {
-        let lines = lock(&self.lines);
+        let mut lines = lock(&self.lines);
         if lines.wanted.is_empty() && lines.gone.is_empty() {
             return Ok(());
         }
-        self.write(&lines)
+        self.write(&mut lines)
     }
 
-    fn write(&self, lines: &Lines) -> Result<(), HostsError> {
+    fn write(&self, lines: &mut Lines) -> Result<(), HostsError> {
         let file = |source| HostsError::File { path: self.path.clone(), source };
         let text = self.read().map_err(file)?;
-        let Changes { appended, commented } = changes(&text, lines);
+        let Changes { appended, mut commented } = changes(&text, lines);
+        commented.truncate(MAX_COMMENTED - lines.commented);
+        lines.commented += commented.len();
         if !commented.is_empty() {
             let opened =
                 OpenOptions::new().read(true).write(true).open(&self.path).map_err(file)?;
@@ -170,14 +176,16 @@ struct Changes {
 /// How the text gets what is wanted and loses what is not: lines that are gone, and ends of lines that were
 /// appended while the kubelet was writing, and of which it has overwritten the beginning. The end of
 /// `127.0.0.1` is an address, too.
-fn changes(text: &[u8], Lines { wanted, gone }: &Lines) -> Changes {
+fn changes(text: &[u8], Lines { wanted, gone, .. }: &Lines) -> Changes {
     let mut missing: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
     let mut commented = Vec::new();
     let mut at = 0;
     for present in text.split_inclusive(|byte| *byte == b'\n') {
         let line = present.strip_suffix(b"\n").unwrap_or(present);
         let is_end_of = |own: &String| own.len() > line.len() && own.as_bytes().ends_with(line);
-        let is_end = line.contains(&b'\t') && wanted.iter().chain(gone).any(is_end_of);
+        let is_wanted = wanted.iter().any(|own| own.as_bytes() == line);
+        let is_end =
+            !is_wanted && line.contains(&b'\t') && wanted.iter().chain(gone).any(is_end_of);
         if is_end || gone.iter().any(|gone| gone.as_bytes() == line) {
             commented.push((at, line.to_vec()));
         }
@@ -233,7 +241,37 @@ mod tests {
 
     fn lines(wanted: &[&str], gone: &[&str]) -> Lines {
         let set = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
-        Lines { wanted: set(wanted), gone: set(gone) }
+        Lines { wanted: set(wanted), gone: set(gone), commented: 0 }
+    }
+
+    #[test]
+    fn a_wanted_line_that_is_the_end_of_another_one_stays() {
+        let (_directory, hosts) = hosts("10.0.0.1\tpod\n");
+        let both = [entry("110.0.0.5", &["db"]), entry("10.0.0.5", &["db"])];
+        hosts.replace(&both).expect("written");
+        let before = fs::read_to_string(hosts.path()).expect("the file");
+        assert_eq!(before.lines().filter(|line| line.starts_with('1')).count(), 3, "{before}");
+        hosts.reapply().expect("written");
+        assert_eq!(fs::read_to_string(hosts.path()).expect("the file"), before);
+    }
+
+    #[test]
+    fn two_inits_that_disagree_come_to_an_end() {
+        let (_directory, mine) = hosts("10.0.0.1\tpod\n");
+        let other = Hosts::new(mine.path().to_owned());
+        mine.replace(&[entry("110.0.0.5", &["db"])]).expect("written");
+        other.replace(&[entry("10.0.0.5", &["db"])]).expect("written");
+        let text = || fs::read_to_string(mine.path()).expect("the file");
+        for _ in 0..2 * MAX_COMMENTED {
+            mine.reapply().expect("written");
+            other.reapply().expect("written");
+        }
+        let before = text();
+        assert!(before.lines().count() <= MAX_COMMENTED + 3, "{before}");
+        assert!(before.contains("\n110.0.0.5\t") && before.contains("\n10.0.0.5\t"), "{before}");
+        mine.reapply().expect("written");
+        other.reapply().expect("written");
+        assert_eq!(text(), before);
     }
 
     #[test]
@@ -293,7 +331,11 @@ mod tests {
         });
         hosts.reapply().expect("written");
         let text = fs::read_to_string(hosts.path()).expect("the file");
-        assert_eq!(text, format!("{WRITTEN}127.0.0.1\tredis\t# ephemon\n"));
+        // Who reads in the middle of a write adds a line break, or the line once more, which mean nothing.
+        let added = text.strip_prefix(WRITTEN).expect("all that the kubelet has written");
+        let added: Vec<_> = added.lines().filter(|line| !line.is_empty()).collect();
+        assert!(!added.is_empty(), "{text:?}");
+        assert!(added.iter().all(|line| *line == "127.0.0.1\tredis\t# ephemon"), "{text:?}");
     }
 
     #[test]
