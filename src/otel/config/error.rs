@@ -11,6 +11,14 @@ pub enum Ignored {
         /// The allowed values.
         allowed: &'static str,
     },
+    /// It names several exporters, of which one is used.
+    #[error("{variable}: only `{used}` is used, because a signal has one exporter")]
+    Several {
+        /// The variable.
+        variable: String,
+        /// The exporter that is used.
+        used: &'static str,
+    },
     /// One of its pairs is not valid.
     #[error(
         "{variable}: entry {entry} is ignored, because it {trouble}; the format is `key=value,key=value`, with `%2C` for a comma in a value"

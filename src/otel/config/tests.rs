@@ -188,7 +188,7 @@ fn words_are_read_in_any_case_and_exporters_as_a_list() {
     assert_eq!((target.protocol, target.gzip), (Protocol::Grpc, true));
     for (said, meant) in [
         ("OTLP", logs(&[general]).into()),
-        ("otlp, console", logs(&[general]).into()),
+        ("otlp, otlp", logs(&[general]).into()),
         ("Console", Exporter::Console),
         ("NONE", Exporter::Off),
     ] {
@@ -198,6 +198,14 @@ fn words_are_read_in_any_case_and_exporters_as_a_list() {
     assert_eq!(served.metrics, Exporter::Off);
     let (mistaken, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "prometheus")]);
     assert_eq!((mistaken.logs, ignored.len()), (logs(&[general]).into(), 1));
+    for (several, used, meant) in [
+        ("otlp, console", "otlp", logs(&[general]).into()),
+        ("none,console", "console", Exporter::Console),
+    ] {
+        let (config, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", several)]);
+        let variable = "OTEL_LOGS_EXPORTER".to_owned();
+        assert_eq!((config.logs, ignored), (meant, vec![Ignored::Several { variable, used }]));
+    }
     // An unknown exporter counts as unset.
     let (zipkin, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "zipkin")]);
     assert_eq!((zipkin.logs, ignored.len()), (logs(&[general]).into(), 1));

@@ -68,6 +68,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             if !words.iter().all(known) {
                 self.taken::<()>(Err(chosen.not("`otlp`, `console` or `none`")));
             }
+            let mut named = ["otlp", "console", "none"].into_iter().filter(|word| has(word));
+            if let (Some(used), Some(_)) = (named.next(), named.next()) {
+                let variable = chosen.name.clone();
+                self.taken::<()>(Err(Ignored::Several { variable, used }));
+            }
             match () {
                 () if has("otlp") => asked = true,
                 () if has("console") => return Exporter::Console,
