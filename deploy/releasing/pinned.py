@@ -42,6 +42,11 @@ def replaced(path, *pairs):
     path.write_text(text)
 
 
+def documents():
+    """Where the documents of this version are published, which no archive has."""
+    return f"{versions.workspace((ROOT / 'Cargo.toml').read_text())['repository']}/blob/v{versions.version()}/deploy/docs/"
+
+
 def chart(image, charts, folder):
     """A copy of the chart whose defaults are the image, and whose README installs it from where it is published."""
     shutil.copytree(ROOT / "deploy/helm/ephemon", folder)
@@ -56,12 +61,11 @@ def chart(image, charts, folder):
         new = new.replace(f"\n  {name}: {old}\n", f"\n  {name}: {value}\n")
     values.write_text(text.replace(block[0], new).replace("Repository of the image: yours. The chart of a release has the published one", "Repository of the image"))
     replaced(folder / "Chart.yaml", (f"      image: ephemon:{number}\n", f"      image: {image.name}:{number}@{image.digest}\n"))
-    source = f"{versions.workspace((ROOT / 'Cargo.toml').read_text())['repository']}/blob/v{number}/deploy/docs/"
     replaced(
         folder / "README.md.gotmpl",
         ("deploy/helm/ephemon", f"oci://{charts}/ephemon --version {number}"),
         (" --set image.repository=REGISTRY/ephemon", ""),
-        ("](../../docs/", f"]({source}"),
+        ("](../../docs/", f"]({documents()}"),
     )
     code, out, err = run(tool("helm-docs"), "--chart-search-root", str(folder), "--sort-values-order", "file", "--log-level", "warning")
     if code != 0:
@@ -70,8 +74,10 @@ def chart(image, charts, folder):
 
 def manifests(image, folder):
     """Copies of the kustomizations and of the hook's files, which name the image."""
+    made_by = shutil.ignore_patterns("pictures", "boards", "__pycache__", "*.py", "check", "draw", "generate")
     for name in MANIFESTS:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("pictures", "*.py", "check", "draw", "generate"))
+        shutil.copytree(ROOT / name, folder / name, ignore=made_by)
+    replaced(folder / "deploy/hook/README.md", ("](../docs/", f"]({documents()}"))
     number = versions.version()
     replaced(
         folder / "deploy/kustomize/base/kustomization.yaml",
@@ -161,6 +167,14 @@ def defaults(values):
     return kept
 
 
+def dead_links(folder):
+    """Links of pages to files that are not packed with them."""
+    for page in sorted(folder.rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if "://" not in link and not (page.parent / link).exists():
+                yield f"{page.relative_to(folder)}: {link} is not packed"
+
+
 def verify(image, target):
     """Renders all that the two archives can render; returns what is wrong, and the number of renderings."""
     import yaml
@@ -171,6 +185,7 @@ def verify(image, target):
         for path in archives(target):
             extract(path, scratch)
         packed = scratch / f"ephemon-manifests-{versions.version()}"
+        wrong += [*dead_links(packed), *dead_links(scratch / "ephemon")]
         found = {path.relative_to(packed): (path.read_text(), ()) for path in (packed / "deploy/hook").glob("values*.yaml")}
         commands = {}
         # The package leaves them out.
