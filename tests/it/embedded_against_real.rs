@@ -23,7 +23,6 @@ mod words;
 
 use tokio::runtime::Builder;
 
-use crate::support::parts::beside_others;
 use crate::support::real_node::RealNode;
 use client::Client;
 use node::{Embedded, Node, Real};
@@ -51,8 +50,6 @@ async fn play(node: &impl Node) -> Recording {
 
 #[test]
 fn what_a_client_sees_is_the_same_on_both_nodes() {
-    // Another scenario restarts the node's runtime.
-    let _beside = beside_others();
     let Some(real) = RealNode::shared() else {
         return;
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rig::{PATIENCE, Rig, engine_id};
 
 use crate::support::exposition::Ledger;
-use crate::support::parts::{Part, all_there, beside_others};
+use crate::support::parts::{Part, all_there};
 use crate::support::process::until;
 
 const PARTS: [Part; 2] = [Part::WritableCgroups, Part::Program("busybox")];
@@ -42,7 +42,6 @@ fn a_container_below_a_container_is_shown_and_is_in_no_sum() {
     if !all_there(&PARTS) {
         return;
     }
-    let _beside = beside_others();
     let rig = Rig::start("nested-below", 2);
     let (id, ended) = (engine_id(), engine_id());
     rig.config(&id, r#"{"Name":"/redis","Config":{"Image":"redis:7","Env":["TOKEN=hunter2"]}}"#);
@@ -84,7 +83,6 @@ fn one_that_is_over_before_it_was_seen_has_what_its_engines_directory_used() {
     if !all_there(&PARTS) {
         return;
     }
-    let _beside = beside_others();
     let rig = Rig::start("nested-short", 3);
     // The agent does not run while it lives.
     let first = rig.below(&format!("docker/{}", engine_id()));
@@ -110,7 +108,6 @@ fn a_container_beside_the_pods_is_the_pods_by_its_ancestry() {
     if !all_there(&PARTS) {
         return;
     }
-    let _beside = beside_others();
     let rig = Rig::start("nested-beside", 2);
     let id = engine_id();
     rig.config(&id, r#"{"Name":"/web","Config":{"Image":"nginx:1"}}"#);
@@ -149,7 +146,6 @@ fn podmans_monitors_beside_the_pods_are_in_the_pods_books() {
     if !all_there(&PARTS) {
         return;
     }
-    let _beside = beside_others();
     let rig = Rig::start("nested-monitors", 2);
     let monitors = rig.beside("libpod_parent/conmon");
     let group = rig.beside(&format!("libpod_parent/libpod-{}", engine_id()));
@@ -178,7 +174,6 @@ fn a_job_that_makes_a_thousand_groups_is_held_to_its_bounds() {
     if !all_there(&PARTS) {
         return;
     }
-    let _beside = beside_others();
     let rig = Rig::start("nested-flood", 1);
     let ids: Vec<String> = (0..1000).map(|_| engine_id()).collect();
     for id in &ids {

@@ -10,7 +10,7 @@ use crate::support::containerd::Containerd;
 use crate::support::exposition::Ledger;
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
-use crate::support::parts::{Part, all_there, beside_others};
+use crate::support::parts::{Part, all_there};
 use crate::support::process::{kill, until};
 use crate::support::real_node;
 
@@ -46,7 +46,6 @@ fn starts_ends_and_codes_are_known_by_events_and_a_list_alone() {
     if !all_there(&parts) {
         return;
     }
-    let _beside = beside_others();
     let node = Node::new();
     let containerd = Containerd::start_from(&node, Some(programs.join("bin")));
     let cri = containerd.cri();

@@ -10,7 +10,7 @@ use crate::logs::backend::{Backend, attribute};
 use crate::support::burn::burn;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
-use crate::support::parts::sole_agent;
+use crate::support::parts::{Effect, sole_agent};
 use crate::support::process::until;
 use crate::support::workflow_images::BUSYBOX;
 
@@ -32,7 +32,6 @@ fn cpu_seconds(ledger: &Ledger, container: &str) -> Option<f64> {
 
 #[test]
 fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let agent = Installed::apply(&site, "base", "");
     let runner = site.runner("runner-1");
@@ -64,7 +63,6 @@ fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
 
 #[test]
 fn a_deleted_pods_last_line_is_exported() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
@@ -92,7 +90,6 @@ fn a_deleted_pods_last_line_is_exported() {
 
 #[test]
 fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
@@ -150,7 +147,7 @@ fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
 
 #[test]
 fn limits_of_a_workflow_hold_by_the_installed_agent() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::Limits]);
     let Some(site) = Site::start() else { return };
     let agent = Installed::apply(&site, "overlays/enforce-limits", "");
     let runner = site.runner("runner-1");

@@ -12,7 +12,6 @@ use super::installed::Installed;
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::collector::Wire;
-use crate::support::parts::sole_agent;
 use crate::support::process::until;
 use objects::{Arc, Mode};
 
@@ -32,7 +31,6 @@ fn all_of_agent(what: &str, agent: &Installed) -> String {
 
 #[test]
 fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);
@@ -183,14 +181,10 @@ fn attribute_of_number(span: &opentelemetry_proto::tonic::trace::v1::Span, key: 
 
 #[test]
 fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);
-    let namespace =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "arc-runners"}});
-    site.kubectl().apply(&namespace.to_string());
-    // The right is given in another namespace only.
+    // The right is given in another namespace only: with the agent, in its own.
     let components = ["otlp", "runner-namespaces"];
     let agent = Installed::with(&site, &components, &collector.endpoint());
     let name = "linux-runner-labelled";
@@ -221,7 +215,6 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
 
 #[test]
 fn a_pod_of_a_runner_on_another_node_is_labelled_and_counted_by_its_runners_agent() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);

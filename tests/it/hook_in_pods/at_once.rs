@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::runner::{Called, container, job};
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
 
 const SCRIPTS: usize = 4;
@@ -17,7 +16,6 @@ const TOOLS: usize = 2;
 
 #[test]
 fn script_steps_and_container_actions_run_at_the_same_time_and_apart() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);

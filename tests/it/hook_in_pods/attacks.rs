@@ -56,7 +56,7 @@ impl<'a> Hostile<'a> {
                 }],
             },
         });
-        site.kubectl().apply(&pod.to_string());
+        site.api().create(&pod);
         site.until_status(name, "runner", |status| status.pointer("/state/running").map(drop));
         let uid = site.pod(name)["metadata"]["uid"].as_str().unwrap().to_owned();
         let volume = paths::empty_dir(&site.node.path("/"), &uid, "ephemon");

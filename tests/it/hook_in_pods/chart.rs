@@ -7,7 +7,7 @@ use super::agent_pods::AgentPods;
 use super::helm::Helm;
 use super::policies::{Account, with};
 use super::site::{PATIENCE, Site};
-use crate::support::parts::{self, alone};
+use crate::support::parts::{self};
 use crate::support::process::{output, until};
 use crate::support::real_node::Kubectl;
 use crate::support::workflow_images::EPHEMON;
@@ -20,14 +20,14 @@ const ACCOUNT: &str = "builders";
 /// `helm`, the chart, and a cluster.
 struct Chart<'a> {
     helm: Helm,
-    kubectl: &'a Kubectl,
+    site: &'a Site,
 }
 
 // === impl Chart ===
 
 impl<'a> Chart<'a> {
     fn of(site: &'a Site) -> Option<Self> {
-        Some(Self { helm: Helm::of(site.kubectl())?, kubectl: site.kubectl() })
+        Some(Self { helm: Helm::of(site.kubectl())?, site })
     }
 
     /// What a release is made of: the image of this rig, and these values.
@@ -47,13 +47,13 @@ impl<'a> Chart<'a> {
         // The site has applied the policies of deploy/hook by kubectl, as somebody who comes from there.
         let words = ["install", "--take-ownership", "--force-conflicts", "--wait"];
         self.run(&words, release, namespace, values);
-        let pods = AgentPods::of(self.kubectl, namespace);
+        let pods = AgentPods::of(self.site, namespace, release);
         let (release, namespace) = (release.to_owned(), namespace.to_owned());
         Installed { chart: self, release, namespace, pods, gone: false }
     }
 
     fn names(&self, kind: &str) -> Vec<String> {
-        let listed = self.kubectl.run(&["get", kind, "-o", "name"]);
+        let listed = self.site.kubectl().run(&["get", kind, "-o", "name"]);
         listed.lines().map(str::to_owned).collect()
     }
 }
@@ -92,7 +92,7 @@ impl Installed<'_> {
     fn test_log(&self) -> String {
         let name = format!("{}-test", self.release);
         let words = ["logs", &name, "-n", &self.namespace];
-        let done = self.chart.kubectl.command(&words).output().unwrap();
+        let done = self.chart.site.kubectl().command(&words).output().unwrap();
         [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
     }
 }
@@ -131,8 +131,7 @@ fn secret_of(site: &Site, namespace: &str, account: &str) -> String {
 
 #[test]
 fn the_chart_installs_upgrades_and_leaves_the_namespaces_of_others_guarded() {
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let Some(chart) = Chart::of(&site) else { return };
     let own = format!("chart-a-{:08x}", fastrand::u32(..));
     let other = format!("chart-b-{:08x}", fastrand::u32(..));
@@ -175,10 +174,10 @@ fn the_chart_installs_upgrades_and_leaves_the_namespaces_of_others_guarded() {
 
     let policies = chart.names("validatingadmissionpolicies,validatingadmissionpolicybindings");
     second.uninstall();
-    assert_eq!(site.kubectl().get(&other, "serviceaccount", ACCOUNT), None);
-    assert!(site.kubectl().get(&own, "serviceaccount", "ephemon-runner").is_some());
+    assert_eq!(site.api().get(&other, "serviceaccount", ACCOUNT), None);
+    assert!(site.api().get(&own, "serviceaccount", "ephemon-runner").is_some());
     agent.uninstall();
-    assert_eq!(site.kubectl().get(NAMESPACE, "daemonset", "ephemon"), None);
+    assert_eq!(site.api().get(NAMESPACE, "daemonset", "ephemon"), None);
     let left = chart.names("validatingadmissionpolicies,validatingadmissionpolicybindings");
     assert!(left.len() == 6 && left == policies, "{left:?}");
     assert!(guarded().is_some_and(|said| said.contains("privileged")));

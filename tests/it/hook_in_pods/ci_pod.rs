@@ -69,7 +69,7 @@ impl<'a> CiPod<'a> {
                 container.remove("tty");
             }
         }
-        site.kubectl().apply(&pod.to_string());
+        site.api().create(&pod);
         Self { site, name }
     }
 

@@ -11,7 +11,6 @@ use super::ci_pod::{CiPod, Shown, say, turn};
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::collector::Wire;
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 
 const GITLAB: &str = include_str!("../fixtures/ci-systems/gitlab.yaml");
@@ -86,7 +85,6 @@ fn cpu_seconds(span: &Span) -> f64 {
 #[test]
 #[expect(clippy::too_many_lines, reason = "five systems, one node")]
 fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     site.unguard();
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
@@ -221,7 +219,6 @@ fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
 
 #[test]
 fn an_own_mapping_makes_a_job_of_a_pod() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     site.unguard();
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);

@@ -15,7 +15,6 @@ use crate::support::agent::Agent;
 use crate::support::burn::burn;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::real_node::registry::REGISTRY;
 use crate::support::real_node::{RealNode, Variant};
@@ -39,7 +38,6 @@ fn figure(agent: &Agent, satisfied: impl Fn(&Ledger) -> Option<f64>) -> f64 {
 /// One node for all of it: it takes longer to come up than a job.
 #[test]
 fn a_job_is_played_and_watched_on_cri_o_with_crun() {
-    let _beside = beside_others();
     let Some(node) = RealNode::start(Variant::CriO) else { return };
     let site = Site::on(Arc::new(node));
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);

@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::support::burn::burn;
 use crate::support::cgroups::is_v2;
 use crate::support::engine_image::{NESTED, needs};
-use crate::support::parts::{all_there, beside_others, sole_agent};
+use crate::support::parts::all_there;
 use pod::{EnginePod, Form, POD};
 use shown::{Ended, Shown};
 
@@ -60,7 +60,6 @@ fn on_a_site(play: impl FnOnce(&Site)) {
 
 /// The same with the installed agent, a pod whose engine answers, and what the agent shows of it.
 fn with_engine(form: Form, play: impl FnOnce(&Site, &Installed, &EnginePod<'_>, &mut Shown<'_>)) {
-    let _agent = sole_agent();
     on_a_site(|site| {
         let agent = Installed::apply(site, "base", "");
         let pod = EnginePod::create(site, form);
@@ -199,7 +198,6 @@ fn what_docker_makes_beside_the_pod_is_in_the_pods_books() {
 
 #[test]
 fn podmans_containers_are_shown_by_name_and_its_monitors_are_not_counted_as_theirs() {
-    let _beside = beside_others();
     on_a_site(|site| {
         let agent = site.agent(&["--sample-interval", "200ms"]);
         let pod = EnginePod::create(site, Form::Podman);

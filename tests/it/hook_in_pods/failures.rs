@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
-use crate::support::parts::{alone, beside_others};
 use crate::support::process::{kill, until};
 use crate::support::real_node::registry::REGISTRY;
 use crate::support::workflow_images::BUSYBOX;
@@ -16,7 +15,6 @@ const TIMEOUT: &str = "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS";
 
 #[test]
 fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let never = runner.prepare_called(&job("ephemon.test/missing:1", "--pull never"), &[]);
@@ -68,7 +66,6 @@ fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
 
 #[test]
 fn a_container_that_dies_in_mid_step_is_named() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
@@ -86,8 +83,7 @@ fn a_container_that_dies_in_mid_step_is_named() {
 
 #[test]
 fn a_job_goes_on_while_the_runtime_is_restarted() {
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     let long = runner.begin(
@@ -110,7 +106,6 @@ fn a_job_goes_on_while_the_runtime_is_restarted() {
 
 #[test]
 fn a_container_that_the_kubelet_runs_again_refuses() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let action = container(
@@ -159,7 +154,6 @@ fn until_written(read: impl Fn() -> String) {
 
 #[test]
 fn a_cancelled_step_may_tidy_up_and_leaves_nothing_running() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);

@@ -4,12 +4,10 @@ use serde_json::json;
 
 use super::runner::{Runner, container, job};
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::workflow_images::{ALIEN, ALPINE, BARE, BUSYBOX, GLIBC, TOOL};
 
 #[test]
 fn a_whole_job_is_played_in_each_image_that_has_a_shell() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     for (pod, image, is_alpine) in
         [("runner-1", BUSYBOX, false), ("runner-2", ALPINE, true), ("runner-3", GLIBC, false)]
@@ -86,7 +84,6 @@ pub(super) fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
 
 #[test]
 fn an_image_without_a_shell_runs_what_is_in_it() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let prepared = runner.prepare_called(&job(BARE, ""), &[]);
@@ -119,7 +116,6 @@ fn an_image_without_a_shell_runs_what_is_in_it() {
 
 #[test]
 fn an_image_for_another_processor_is_said_to_be_one() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     // Init is for this one, whatever the image is.

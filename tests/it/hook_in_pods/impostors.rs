@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::runner::{container, job};
 use super::site::{PATIENCE, Site};
-use crate::support::parts::{Part, all_there, beside_others};
+use crate::support::parts::{Part, all_there};
 use crate::support::process::until;
 use crate::support::real_node_images::import_node;
 use crate::support::workflow_images::{BUSYBOX, NODE_RUNNER, RUNNERS_NODE};
@@ -45,7 +45,6 @@ fn shows(file: &Path, text: &str) -> bool {
 
 #[test]
 fn a_service_that_relays_the_jobs_socket_is_told_and_neither_shown_nor_runs_anything() {
-    let _beside = beside_others();
     if !all_there(&[Part::Program("node")]) {
         return;
     }

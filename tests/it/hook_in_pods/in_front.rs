@@ -12,7 +12,7 @@ use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::agent::Agent;
 use crate::support::exposition::Ledger;
-use crate::support::parts::sole_agent;
+use crate::support::parts::{Effect, sole_agent};
 use crate::support::process::until;
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
@@ -64,7 +64,7 @@ fn counted(agent: &Agent, result: &str) -> f64 {
 
 #[test]
 fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
     let agent = site.agent(&FLAGS);
     until_taken(&agent);
@@ -119,7 +119,7 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
 
 #[test]
 fn an_action_of_its_images_own_entrypoint_has_streams_and_can_be_cancelled() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
     let agent = site.agent(&FLAGS);
     until_taken(&agent);
@@ -150,7 +150,7 @@ fn an_action_of_its_images_own_entrypoint_has_streams_and_can_be_cancelled() {
 
 #[test]
 fn without_the_agent_everything_runs_as_ever() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
     let runner = asking(&site, "runner-1");
     let script = "sleep 1; echo ready > /srv/who; exec httpd -f -p 80 -h /srv";
@@ -189,7 +189,7 @@ fn attach(site: &Site, pod: &str, name: &str, mounts: &Value) -> String {
 
 #[test]
 fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
     let agent = site.agent(&FLAGS);
     until_taken(&agent);
@@ -209,7 +209,7 @@ fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
                 "volumes": [{"name": "ephemon-bin", "emptyDir": {}}],
             },
         });
-        site.kubectl().apply(&pod.to_string());
+        site.api().create(&pod);
         // An ordinary container, whoever's.
         assert_eq!(command(&site, name, "own"), "sleep 1000 ");
     };

@@ -1,9 +1,9 @@
 //! The agent as a cluster runs it: objects of `deploy/kustomize`, applied with `kubectl`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::agent_pods::AgentPods;
 use super::site::{PATIENCE, Site};
@@ -16,8 +16,8 @@ use crate::support::real_node::Kubectl;
 use crate::support::real_node_images;
 use crate::support::workflow_images::EPHEMON;
 
-/// The namespace of the kustomization.
-const NAMESPACE: &str = "ephemon";
+/// The namespace of the kustomization, and the name of its objects.
+const SHIPPED: &str = "ephemon";
 /// The image that the base names.
 const IMAGE: &str = concat!("image: ephemon:", env!("CARGO_PKG_VERSION"));
 /// Where the agent serves.
@@ -28,7 +28,10 @@ const ENDPOINT: &str = "http://otel-collector.observability:4318";
 /// An installed agent; it is uninstalled when dropped. What is asked of its metrics is of one site.
 pub(super) struct Installed {
     kubectl: Kubectl,
+    /// The site's namespace.
     namespace: String,
+    /// The agent's.
+    place: String,
     objects: String,
     pods: AgentPods,
 }
@@ -36,33 +39,59 @@ pub(super) struct Installed {
 // === impl Installed ===
 
 impl Installed {
-    /// Applies an overlay, or the base, and waits until its pod is ready.
-    pub(super) fn apply(site: &Site, directory: &str, endpoint: &str) -> Self {
-        let kustomize = parts::repository().join("deploy/kustomize");
-        Self::rendered(site, &kustomize.join(directory), endpoint)
+    /// Applies an overlay, or the base, as it is shipped. No other agent may be there in this way.
+    pub(super) fn as_shipped(site: &Site, directory: &str, endpoint: &str) -> Self {
+        Self::rendered(site, &shipped().join(directory), endpoint, (SHIPPED, SHIPPED))
     }
 
-    /// Applies the base with several components, as an overlay of one's own does.
+    /// Applies an overlay, or the base, by an overlay of one's own that gives all of it names of its own,
+    /// and waits until its pod is ready.
+    pub(super) fn apply(site: &Site, directory: &str, endpoint: &str) -> Self {
+        Self::overlaid(site, directory, &[], endpoint)
+    }
+
+    /// The same with the base and several components.
     pub(super) fn with(site: &Site, components: &[&str], endpoint: &str) -> Self {
-        let overlay = site.node.folder().join(format!("overlay-{:08x}", fastrand::u32(..)));
+        Self::overlaid(site, "base", components, endpoint)
+    }
+
+    fn overlaid(site: &Site, resource: &str, components: &[&str], endpoint: &str) -> Self {
+        let suffix = format!("-{:08x}", fastrand::u32(..));
+        let name = format!("{SHIPPED}{suffix}");
+        let overlay = site.node.folder().join(format!("overlay{suffix}"));
         std::fs::create_dir(&overlay).unwrap();
         // Paths must be relative: up to the root, and down.
         let up = "../".repeat(overlay.components().count() - 1);
-        let shipped = parts::repository().join("deploy/kustomize");
-        let shipped = format!("{up}{}", shipped.strip_prefix("/").unwrap().display());
+        let shipped = format!("{up}{}", shipped().strip_prefix("/").unwrap().display());
         let components = components
             .iter()
             .map(|name| format!("{shipped}/components/{name}"))
             .collect::<Vec<_>>();
-        let kustomization = serde_json::json!({
+        // Agents that share a folder on the node refuse to run beside each other.
+        let state = json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": SHIPPED},
+            "spec": {"template": {"spec": {"volumes": [
+                {"name": "state", "hostPath": {"path": format!("/var/lib/{name}")}},
+            ]}}},
+        });
+        let kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-            "resources": [format!("{shipped}/base")], "components": components,
+            "resources": [format!("{shipped}/{resource}")], "components": components,
+            // Kustomize leaves the names of namespaces alone.
+            "namespace": name, "nameSuffix": suffix,
+            "patches": [{"patch": state.to_string()}],
         });
         std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
-        Self::rendered(site, &overlay, endpoint)
+        Self::rendered(site, &overlay, endpoint, (&name, &name))
     }
 
-    fn rendered(site: &Site, directory: &Path, endpoint: &str) -> Self {
+    /// The namespace and the name of the agent's objects are those of what is rendered.
+    fn rendered(
+        site: &Site,
+        directory: &Path,
+        endpoint: &str,
+        (place, name): (&str, &str),
+    ) -> Self {
         real_node_images::import_once(&site.node);
         let kubectl = site.node.kubectl();
         let rendered = output(kubectl.command(&["kustomize"]).arg(directory));
@@ -74,9 +103,9 @@ impl Installed {
         let objects =
             rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
         kubectl.apply(&objects);
-        let pods = AgentPods::of(&kubectl, NAMESPACE);
-        let namespace = site.namespace().to_owned();
-        let installed = Self { kubectl, namespace, objects, pods };
+        let pods = AgentPods::of(site, place, name);
+        let (namespace, place) = (site.namespace().to_owned(), place.to_owned());
+        let installed = Self { kubectl, namespace, place, objects, pods };
         installed.until_ready();
         installed
     }
@@ -108,7 +137,7 @@ impl Installed {
     pub(super) fn check(&self) -> String {
         let pod = self.pod();
         let name = pod["metadata"]["name"].as_str().unwrap();
-        self.kubectl.run(&["exec", name, "-n", NAMESPACE, "--", "ephemon", "agent", "--check"])
+        self.kubectl.run(&["exec", name, "-n", &self.place, "--", "ephemon", "agent", "--check"])
     }
 
     /// The messages of its log that are no information, without those about other sites' pods: such a pod
@@ -153,8 +182,14 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        let words = ["delete", "--ignore-not-found", "--wait=true", "--timeout=60s", "-f", "-"];
+        // The next one as shipped has the same names.
+        let wait = format!("--wait={}", self.place == SHIPPED);
+        let words = ["delete", "--ignore-not-found", &wait, "--timeout=60s", "-f", "-"];
         drop(self.kubectl.try_with(&words, &self.objects));
         self.pods.until_none();
     }
+}
+
+fn shipped() -> PathBuf {
+    parts::repository().join("deploy/kustomize")
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::runner::{Runner, job};
 use super::site::{PATIENCE, Site};
-use crate::support::parts::{Part, all_there, beside_others};
+use crate::support::parts::{Part, all_there};
 use crate::support::process::until;
 use crate::support::real_node_images::import_node;
 use crate::support::workflow_images::{GLIBC, NODE_RUNNER, RUNNERS_NODE};
@@ -21,7 +21,6 @@ const ACTION: &str = "const fs = require('node:fs');\n\
 
 #[test]
 fn the_runners_node_starts_the_hook_and_runs_actions() {
-    let _beside = beside_others();
     if !all_there(&[Part::Program("node")]) {
         return;
     }

@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 
 use super::runner::{container, job};
 use super::site::{PATIENCE, Site};
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::workflow_images::{BUSYBOX, TOOL};
 
 #[test]
 fn a_prepare_that_is_killed_before_its_containers_start_leaves_none_of_them() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let service = container(TOOL, &json!({"environmentVariables": {"TOOL": "of the service"}}));
@@ -36,7 +34,6 @@ fn a_prepare_that_is_killed_before_its_containers_start_leaves_none_of_them() {
 
 #[test]
 fn a_container_step_ends_with_the_hook_that_is_killed() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::runner::{Called, container, job};
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::workflow_images::{BUSYBOX, POSTGRES};
 
 /// The warnings of a call that hold these words.
@@ -15,7 +14,6 @@ fn warnings(called: &Called, words: &str) -> usize {
 
 #[test]
 fn options_without_a_counterpart_are_named_and_the_job_runs() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let mut asked =
@@ -81,7 +79,6 @@ fn options_without_a_counterpart_are_named_and_the_job_runs() {
 
 #[test]
 fn an_image_and_a_command_in_the_options_of_a_service_are_run_with_a_word() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let options = format!(
@@ -100,7 +97,6 @@ fn an_image_and_a_command_in_the_options_of_a_service_are_run_with_a_word() {
 
 #[test]
 fn databases_that_want_one_port_get_one_each_or_a_sentence() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let database = |name: &str, ports: &str| {

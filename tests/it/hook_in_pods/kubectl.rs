@@ -13,7 +13,7 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::http;
-use crate::support::parts::{self, sole_agent};
+use crate::support::parts::{self};
 use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
 use crate::support::workflow_images::BUSYBOX;
@@ -91,14 +91,11 @@ impl Ui {
 
 #[test]
 fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
-    let _agent = sole_agent();
     let Some(site) = Site::start() else { return };
     let plugin = Plugin::new(&site);
-    let error = plugin.run(&["jobs"]);
-    let error = String::from_utf8_lossy(&error.stderr).into_owned();
-    assert!(error.contains("no agent in namespace ephemon or any other"), "{error}");
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
-    let agent = Installed::apply(&site, "overlays/otlp", &collector.endpoint());
+    // Where there is one in the namespace that is shipped, the plugin looks for no other.
+    let agent = Installed::as_shipped(&site, "overlays/otlp", &collector.endpoint());
     let error = plugin.run(&["jobs"]);
     assert!(!error.status.success());
     let error = String::from_utf8_lossy(&error.stderr).into_owned();
@@ -137,6 +134,13 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     let all = json["jobs"].as_array().unwrap();
     let own = all.iter().find(|job| job["pod"] == RUNNER).unwrap();
     assert_eq!((&own["node"], &json["unreachable"]), (&"node1".into(), &json!([])));
+}
+
+/// The plugin in a cluster without any agent.
+pub(super) fn assert_none_is_found(site: &Site) {
+    let error = Plugin::new(site).run(&["jobs"]);
+    let error = String::from_utf8_lossy(&error.stderr).into_owned();
+    assert!(error.contains("no agent in namespace ephemon or any other"), "{error}");
 }
 
 /// What the page shows is a file, read through the API server's port-forward.

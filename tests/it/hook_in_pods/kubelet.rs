@@ -2,13 +2,11 @@
 
 use super::runner::job;
 use super::site::{PATIENCE, Site};
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn a_process_that_the_api_server_asks_for_is_in_the_container() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
@@ -22,7 +20,6 @@ fn a_process_that_the_api_server_asks_for_is_in_the_container() {
 
 #[test]
 fn a_pod_that_is_deleted_need_not_be_killed() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);

@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 
 use super::runner::{container, job};
 use super::site::Site;
-use crate::support::parts::{beside_others, sole_agent};
+use crate::support::parts::{Effect, sole_agent};
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner_with(
         "runner-1",
@@ -33,8 +32,8 @@ fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
 
 #[test]
 fn a_limit_of_the_workflow_holds_by_the_agent_and_is_missed_without() {
-    // No other agent may enforce them.
-    let _agent = sole_agent();
+    // No other agent may set them.
+    let _agent = sole_agent(&[Effect::Limits, Effect::InFront]);
     let Some(site) = Site::start() else { return };
     let limited = job(BUSYBOX, "--memory 48m --pids-limit 64");
     let without = site.runner("runner-1");

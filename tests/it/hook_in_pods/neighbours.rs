@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::runner::{Runner, container, job};
 use super::site::{Site, id_of};
-use crate::support::parts::{alone, beside_others};
 use crate::support::verdict::{self, Truth};
 use crate::support::workflow_images::BUSYBOX;
 
@@ -17,7 +16,6 @@ const ROUNDS: usize = 5;
 
 #[test]
 fn two_jobs_at_once_never_see_each_other() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runners = [site.runner("runner-1"), site.runner("runner-2")];
     thread::scope(|scope| {
@@ -66,8 +64,7 @@ fn play(runner: &Runner) {
 
 #[test]
 fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let agent = site.agent(&[]);
     let runner = site.runner("runner-1");
     let service = container(

@@ -10,7 +10,6 @@ use super::runner::job;
 use super::site::{PATIENCE, Site};
 use crate::support::agent::Agent;
 use crate::support::exposition::Ledger;
-use crate::support::parts::alone;
 use crate::support::process::until;
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::BUSYBOX;
@@ -47,7 +46,7 @@ fn pod(site: &Site, name: &str, labels: &Value, script: &str) {
         "metadata": {"name": name, "namespace": site.namespace(), "labels": labels},
         "spec": {"nodeName": NODE, "restartPolicy": "Never", "containers": [own]},
     });
-    site.kubectl().apply(&pod.to_string());
+    site.api().create(&pod);
 }
 
 fn counted(ledger: &Ledger, result: &str) -> f64 {
@@ -80,8 +79,7 @@ fn told_by(container: &Value) -> impl Iterator<Item = &str> {
 
 #[test]
 fn limits_are_there_for_the_first_instruction_and_only_where_they_are_asked_for() {
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     // Without `enforce-limits`: the cgroup tree is read only.
     let agent = Installed::apply(&site, "overlays/nri", "");
     agent.scrape_until(|ledger| {
@@ -123,8 +121,7 @@ fn limits_are_there_for_the_first_instruction_and_only_where_they_are_asked_for(
 
 #[test]
 fn containers_start_whatever_becomes_of_the_agent_and_it_returns() {
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let flags = ["--nri-socket", "/var/run/nri/nri.sock", "--state-dir", "/run/ephemon-nri"];
     let agent = site.agent(&flags);
     until_taken(&agent);

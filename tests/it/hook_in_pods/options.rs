@@ -4,12 +4,10 @@ use serde_json::json;
 
 use super::runner::{container, job};
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn init_carries_out_what_a_container_without_privileges_can() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let options = "--ulimit nofile=100:200 --ulimit core=0 --tmpfs /made/here:size=1m --init \
@@ -37,7 +35,6 @@ fn init_carries_out_what_a_container_without_privileges_can() {
 
 #[test]
 fn shared_memory_is_as_large_as_the_pods_volume_where_more_is_asked_for() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let called = runner.prepare_called(&job(BUSYBOX, "--shm-size 1g"), &[]);

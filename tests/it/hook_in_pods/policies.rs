@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::runner::Runner;
 use super::site::{PATIENCE, Site};
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::BUSYBOX;
@@ -78,7 +77,6 @@ pub(super) fn with(more: &Value) -> Value {
 
 #[test]
 fn a_runner_adds_no_container_that_the_policy_forbids() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     // Its name begins as the other's does.
@@ -160,7 +158,6 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
 
 #[test]
 fn a_runner_makes_and_removes_secrets_of_its_own_pod_only() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let other = site.runner("runner-1-2");
@@ -206,7 +203,6 @@ fn a_runner_makes_and_removes_secrets_of_its_own_pod_only() {
 
 #[test]
 fn a_runner_runs_commands_in_the_job_containers_of_its_own_pod_only() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let other = site.runner("runner-2");
@@ -236,7 +232,6 @@ fn a_runner_runs_commands_in_the_job_containers_of_its_own_pod_only() {
 
 #[test]
 fn a_runner_does_nothing_else() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let account = Account::of(&site, &own.name);

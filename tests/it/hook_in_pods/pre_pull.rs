@@ -12,7 +12,7 @@ use crate::logs::backend::{Backend, attribute};
 use crate::support::agent::Agent;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
-use crate::support::parts::{alone, sole_agent};
+use crate::support::parts::{Effect, sole_agent};
 use crate::support::process::until;
 use crate::support::real_node::registry::{self, REGISTRY, Visit};
 use crate::support::workflow_images::BUSYBOX;
@@ -71,7 +71,7 @@ fn identified(runner: &mut Runner) {
 
 #[test]
 fn without_it_the_images_of_a_job_are_pulled_one_after_the_other() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::Pulls]);
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let names = ["serial-job", "serial-one", "serial-two"].map(fresh);
@@ -90,7 +90,7 @@ fn without_it_the_images_of_a_job_are_pulled_one_after_the_other() {
 
 #[test]
 fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::Pulls]);
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let flags = pre_pulling("/run/ephemon-pre-pull");
@@ -129,7 +129,7 @@ fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() 
 
 #[test]
 fn the_images_of_actions_are_pulled_beside_the_jobs_and_each_is_a_span() {
-    let _agent = sole_agent();
+    let _agent = sole_agent(&[Effect::Pulls]);
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let flags = pre_pulling("/run/ephemon-pre-pull-actions");
@@ -179,8 +179,7 @@ fn the_images_of_actions_are_pulled_beside_the_jobs_and_each_is_a_span() {
 #[test]
 fn what_cannot_be_pulled_is_the_kubelets_to_report_and_what_is_its_own_is_left() {
     // Its registry that never answers keeps the kubelet from all other images, and counts are of the node.
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let flags = pre_pulling("/run/ephemon-pre-pull-left");
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let agent = site.agent(&flags);
@@ -233,8 +232,7 @@ fn what_cannot_be_pulled_is_the_kubelets_to_report_and_what_is_its_own_is_left()
 
 #[test]
 fn it_goes_on_when_the_runtime_was_started_again_and_so_does_another_agent() {
-    let _alone = alone();
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let flags = pre_pulling("/run/ephemon-pre-pull-again");
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let agent = site.agent(&flags);

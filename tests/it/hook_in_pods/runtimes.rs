@@ -16,7 +16,7 @@ use super::site::{PATIENCE, Site, id_of};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::burn::burn;
 use crate::support::collector::Wire;
-use crate::support::parts::{SoleAgent, all_there, sole_agent};
+use crate::support::parts::{Effect, SoleAgent, all_there, sole_agent};
 use crate::support::process::until;
 use crate::support::real_node::variant::{CRUN, MAPPING_RUNC, further_parts};
 use crate::support::workflow_images::{BUSYBOX, TOOL};
@@ -70,7 +70,7 @@ fn start() -> Option<(SoleAgent, Site)> {
     if !all_there(&further_parts()) {
         return None;
     }
-    let agent = sole_agent();
+    let agent = sole_agent(&[Effect::Limits]);
     Some((agent, Site::start()?))
 }
 

@@ -15,7 +15,6 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::workflow_images::{BUSYBOX, TOOL};
 
@@ -127,7 +126,6 @@ fn contents(directory: &Path) -> String {
 
 #[test]
 fn none_of_twelve_secrets_leaves_the_job_and_without_masks_they_do() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let (masked, raw) =
         (Export::start(&site, "masked", &[]), Export::start(&site, "raw", &["--logs", "raw"]));

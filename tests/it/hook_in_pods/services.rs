@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::runner::{Called, Runner, container, job};
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::workflow_images::BUSYBOX;
 
 /// A web server that shows its name, by init.
@@ -34,7 +33,6 @@ fn action(runner: &Runner, state: &Value, script: &str) -> Called {
 
 #[test]
 fn services_are_found_by_name_from_every_container_whatever_starts_after() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state =
@@ -62,7 +60,6 @@ fn services_are_found_by_name_from_every_container_whatever_starts_after() {
 
 #[test]
 fn services_of_a_job_without_a_container_are_reached_at_low_ports_and_by_name() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let prepared = runner.prepare_called(&Value::Null, &[web("one", "80:8081"), web("two", "82")]);
@@ -84,7 +81,6 @@ fn services_of_a_job_without_a_container_are_reached_at_low_ports_and_by_name() 
 
 #[test]
 fn a_health_command_runs_by_exec_in_a_service_of_its_images_own_entrypoint() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let script = "\"sleep 1; echo ready > /srv/who; exec httpd -f -p 80 -h /srv\"";
@@ -108,7 +104,6 @@ fn a_health_command_runs_by_exec_in_a_service_of_its_images_own_entrypoint() {
 
 #[test]
 fn a_services_environment_is_a_secret_until_the_job_is_over() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let script = "\"echo $PASSWORD > /srv/who; echo started; exec httpd -f -p 80 -h /srv\"";
@@ -133,7 +128,6 @@ fn a_services_environment_is_a_secret_until_the_job_is_over() {
 
 #[test]
 fn dollar_signs_of_a_workflow_are_not_the_kubelets() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     // The words of both stand in the pod's spec, where `$(CI)` would be `true`.
@@ -158,7 +152,6 @@ fn dollar_signs_of_a_workflow_are_not_the_kubelets() {
 
 #[test]
 fn a_service_is_waited_for_until_its_own_command_says_it_is_healthy() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let mut slow = web("slow", "80");

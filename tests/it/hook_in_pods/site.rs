@@ -1,8 +1,7 @@
 //! A namespace of a real node for one scenario: account, role and policies as shipped, and runners'
 //! pods made of the values as shipped.
 
-use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ephemon_demo::api::containers;
@@ -15,7 +14,7 @@ use crate::support::cri::Cri;
 use crate::support::parts;
 use crate::support::process::{output, until};
 use crate::support::programs;
-use crate::support::real_node::{Kubectl, NODE, RealNode};
+use crate::support::real_node::{Api, Kubectl, NODE, RealNode};
 use crate::support::workflow_images::{EPHEMON, RUNNER};
 use crate::support::{real_node_images, runner_template};
 
@@ -27,6 +26,9 @@ pub(super) struct Site {
     pub(super) node: Arc<RealNode>,
     namespace: String,
     kubectl: Kubectl,
+    api: Api,
+    /// Where scenarios take turns.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 // === impl Site ===
@@ -37,10 +39,22 @@ impl Site {
         Some(Self::on(RealNode::shared()?))
     }
 
+    /// The same on a node where no other scenario is meanwhile: for one that disturbs others, as it stops the
+    /// runtime or changes policies of the cluster, or that counts what the node does.
+    pub(super) fn alone() -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Self::in_turn(RealNode::in_turns()?, Some(turn)))
+    }
+
     /// The same on a node of other versions.
     pub(super) fn on(node: Arc<RealNode>) -> Self {
+        Self::in_turn(node, None)
+    }
+
+    fn in_turn(node: Arc<RealNode>, turn: Option<MutexGuard<'static, ()>>) -> Self {
         real_node_images::import_once(&node);
-        let kubectl = node.kubectl();
+        let (kubectl, api) = (node.kubectl(), node.api());
         if let Some(class) = node.runtime_class() {
             let class = json!({
                 "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass",
@@ -49,20 +63,18 @@ impl Site {
             kubectl.apply(&class.to_string());
         }
         let namespace = format!("runners-{:08x}", fastrand::u32(..));
-        kubectl.apply(
-            &json!({
-                "apiVersion": "v1", "kind": "Namespace",
-                "metadata": {"name": namespace, "labels": {"ephemon.dev/runners": "true"}},
-            })
-            .to_string(),
-        );
+        let own = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": namespace, "labels": {"ephemon.dev/runners": "true"}},
+        });
+        kubectl.apply(&format!(
+            "{own}\n---\n{}",
+            shipped(&kubectl).replace("arc-runners", &namespace)
+        ));
         // Until it has the account that pods without one of their own get, such pods are refused.
-        let account = || kubectl.get(&namespace, "serviceaccount", "default");
+        let account = || api.get(&namespace, "serviceaccount", "default");
         until(PATIENCE, account).expect("the namespace's own account");
-        for file in ["", "rbac-exec.yaml", "rbac-events.yaml"] {
-            kubectl.apply(&shipped(&kubectl, file).replace("arc-runners", &namespace));
-        }
-        Self { node, namespace, kubectl }
+        Self { node, namespace, kubectl, api, _turn: turn }
     }
 
     /// The namespace of its pods.
@@ -73,6 +85,11 @@ impl Site {
     /// A client with every right.
     pub(super) fn kubectl(&self) -> &Kubectl {
         &self.kubectl
+    }
+
+    /// The API with every right, for what is asked many times.
+    pub(super) fn api(&self) -> &Api {
+        &self.api
     }
 
     /// Takes the namespace from those that the policies guard.
@@ -114,16 +131,13 @@ impl Site {
         if let Some(class) = self.node.runtime_class() {
             spec["runtimeClassName"] = json!(class);
         }
-        self.kubectl.apply(
-            &json!({
-                "apiVersion": "v1", "kind": "Pod", "spec": spec,
-                "metadata": {
-                    "name": name, "namespace": self.namespace,
-                    "labels": {"actions-ephemeral-runner": "True"},
-                },
-            })
-            .to_string(),
-        );
+        self.api.create(&json!({
+            "apiVersion": "v1", "kind": "Pod", "spec": spec,
+            "metadata": {
+                "name": name, "namespace": self.namespace,
+                "labels": {"actions-ephemeral-runner": "True"},
+            },
+        }));
         let id = self.until_status(name, "runner", |status| {
             status.pointer("/state/running")?;
             id_of(status)
@@ -169,7 +183,7 @@ impl Site {
 
     /// A pod as the API has it.
     pub(super) fn pod(&self, name: &str) -> Value {
-        self.kubectl.get(&self.namespace, "pod", name).unwrap_or(Value::Null)
+        self.api.get(&self.namespace, "pod", name).unwrap_or(Value::Null)
     }
 
     /// Changes a pod in what means nothing, so that its kubelet looks at it.
@@ -181,8 +195,10 @@ impl Site {
 
     /// The names of its Secrets.
     pub(super) fn secrets(&self) -> Vec<String> {
-        let words = ["get", "secrets", "-n", &self.namespace, "-o", "name"];
-        self.kubectl.run(&words).lines().map(str::to_owned).collect()
+        let all = self.api.list(&self.namespace, "secret", "");
+        all.iter()
+            .filter_map(|secret| secret["metadata"]["name"].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// What the API says of a container, if anything.
@@ -226,12 +242,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // Pods first and at once; the rest of the namespace is nobody's business.
-        let pods =
-            ["delete", "pods", "--all", "-n", &self.namespace, "--grace-period=0", "--force"];
-        self.kubectl.command(&pods).output().ok();
-        let namespace = ["delete", "namespace", &self.namespace, "--wait=false"];
-        self.kubectl.command(&namespace).output().ok();
+        self.api.remove_namespace(&self.namespace);
     }
 }
 
@@ -256,14 +267,16 @@ fn spec(resources: &Value, values: &[&str], image: &str) -> Value {
     spec
 }
 
-/// What `kubectl apply` is given of `deploy/hook`: a file, or the kustomization.
-fn shipped(kubectl: &Kubectl, file: &str) -> String {
-    let folder = parts::repository().join("deploy/hook");
-    if file.is_empty() {
-        let mut command: Command = kubectl.command(&["kustomize"]);
-        return output(command.arg(folder));
-    }
-    std::fs::read_to_string(folder.join(file)).unwrap()
+/// What `kubectl apply` is given of `deploy/hook`: the kustomization, and the files for more rights.
+fn shipped(kubectl: &Kubectl) -> &'static str {
+    static SHIPPED: OnceLock<String> = OnceLock::new();
+    SHIPPED.get_or_init(|| {
+        let folder = parts::repository().join("deploy/hook");
+        let kustomization = output(kubectl.command(&["kustomize"]).arg(&folder));
+        let more = ["rbac-exec.yaml", "rbac-events.yaml"];
+        let more = more.map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
+        [&[kustomization][..], &more].concat().join("\n---\n")
+    })
 }
 
 /// The runtime's id of a container, once it has one.

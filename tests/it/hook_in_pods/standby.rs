@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::runner::{Calling, Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
-use crate::support::parts::beside_others;
 use crate::support::process::{memory, until};
 use crate::support::real_node::registry::{REGISTRY, SLOWNESS};
 use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
@@ -39,7 +38,6 @@ fn until_ready(runner: &Runner, container: &str) {
 
 #[test]
 fn actions_take_containers_that_stand_by_and_what_is_left_ends_with_the_job() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     runner.expect(3, &[BUSYBOX, BUSYBOX, ALPINE, BUSYBOX], "sh");
@@ -90,7 +88,6 @@ fn actions_take_containers_that_stand_by_and_what_is_left_ends_with_the_job() {
 
 #[test]
 fn an_image_that_cannot_be_had_stands_by_in_vain_and_fails_its_own_step() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let missing = format!("{REGISTRY}/missing:1");
@@ -122,7 +119,6 @@ fn an_image_that_cannot_be_had_stands_by_in_vain_and_fails_its_own_step() {
 
 #[test]
 fn an_image_is_pulled_while_the_steps_before_its_own_run() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let absent = format!("{REGISTRY}/slow/standby:1");

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site};
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::workflow_images::{BUSYBOX, TOOL};
 
@@ -16,7 +15,6 @@ const SCRIPT: &str = "id -u; echo made=1 >> \"$GITHUB_OUTPUT\"; echo x > \"$HOME
 
 #[test]
 fn a_job_can_be_anybody_and_every_user_can_write_the_runners_files() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     for (pod, image, options, uid) in [
         ("root", BUSYBOX, "", 0),
@@ -57,7 +55,6 @@ fn works(runner: &Runner, state: &Value, uid: u32) {
 /// opens at the next call.
 #[test]
 fn links_of_a_job_open_nothing_of_the_runners() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let secret = runner.directory.volume("ephemon").join("secret");
@@ -84,7 +81,6 @@ fn links_of_a_job_open_nothing_of_the_runners() {
 
 #[test]
 fn the_operators_template_decides_who_a_job_is() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let template = json!({"spec": {"containers": [{
@@ -102,7 +98,6 @@ fn the_operators_template_decides_who_a_job_is() {
 
 #[test]
 fn a_read_only_root_file_system_leaves_the_shared_volumes_to_write_to() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let service = container(
@@ -123,7 +118,6 @@ fn a_read_only_root_file_system_leaves_the_shared_volumes_to_write_to() {
 
 #[test]
 fn a_job_that_is_not_root_finds_its_services_by_name_all_the_same() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let over = json!({
@@ -139,7 +133,6 @@ fn a_job_that_is_not_root_finds_its_services_by_name_all_the_same() {
 
 #[test]
 fn a_user_that_the_image_does_not_know_is_said_to_be_unknown() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, "--user nobody-here"), &[]);
@@ -150,7 +143,6 @@ fn a_user_that_the_image_does_not_know_is_said_to_be_unknown() {
 
 #[test]
 fn privileges_are_given_where_the_operator_allows_it() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let link = "ip link set lo mtu 1400 2> /dev/null && echo may || echo may not";

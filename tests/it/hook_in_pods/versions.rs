@@ -8,7 +8,6 @@ use super::failures::cancel_a_step;
 use super::images::play;
 use super::runner::job;
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::real_node::{RealNode, Variant};
 use crate::support::workflow_images::{BUSYBOX, GLIBC};
 
@@ -24,7 +23,6 @@ fn a_whole_job_is_played_on_the_oldest_kubernetes() {
 
 /// Success, failure and cancellation; the node goes afterwards.
 fn story_on(variant: Variant) {
-    let _beside = beside_others();
     let Some(node) = RealNode::start(variant) else { return };
     let site = Site::on(Arc::new(node));
     play(&site, &site.runner("runner-1"), BUSYBOX, false);

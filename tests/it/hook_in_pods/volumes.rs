@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::runner::{container, job};
 use super::site::Site;
-use crate::support::parts::beside_others;
 use crate::support::workflow_images::BUSYBOX;
 
 fn volume(source: &str, target: &str, read_only: bool) -> Value {
@@ -16,7 +15,6 @@ fn volume(source: &str, target: &str, read_only: bool) -> Value {
 
 #[test]
 fn volumes_of_the_pod_and_directories_of_the_workspace_are_where_they_are_asked_for() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     runner.make("r/r/data/given", "of the workspace\n");
@@ -48,7 +46,6 @@ fn volumes_of_the_pod_and_directories_of_the_workspace_are_where_they_are_asked_
 /// Docker's ways with a target: parents are made, what is there is hidden, `:ro` holds for root.
 #[test]
 fn a_target_is_as_docker_makes_it() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     runner.make("r/r/data/given", "given\n");
@@ -90,7 +87,6 @@ fn a_target_is_as_docker_makes_it() {
 
 #[test]
 fn a_service_with_an_entrypoint_finds_the_workspace_before_it_starts() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     runner.make("r/r/data/given", "given\n");
@@ -114,7 +110,6 @@ fn a_service_with_an_entrypoint_finds_the_workspace_before_it_starts() {
 /// the hook's.
 #[test]
 fn a_container_action_may_use_git_in_the_workspace() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);

@@ -12,13 +12,14 @@ use tempfile::TempDir;
 
 use super::agent_pods::{self, AgentPods};
 use super::helm::{self, Helm};
+use super::kubectl;
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::browser::{self, Browser};
 use crate::support::collector::Wire;
 use crate::support::jaeger::{self, Jaeger};
-use crate::support::parts::{Part, all_there, alone};
+use crate::support::parts::{Part, all_there};
 use crate::support::process::{Running, output, said_after, until};
 use crate::support::workflow_images::{BUSYBOX, EPHEMON};
 
@@ -48,7 +49,7 @@ impl<'a> Person<'a> {
         let helm = Helm::of(site.kubectl())?;
         let scratch = tempfile::tempdir().unwrap();
         let chart = helm::packaged(&by_digest(site), scratch.path());
-        let agents = AgentPods::of(site.kubectl(), NAMESPACE);
+        let agents = AgentPods::of(site, NAMESPACE, "ephemon");
         Some(Self { site, helm, agents, scratch, chart })
     }
 
@@ -190,13 +191,14 @@ fn look(browser: &mut Browser, name: &str) {
 
 #[test]
 fn the_documents_lead_from_the_packaged_chart_to_a_jobs_page_trace_and_line_and_back() {
-    let _alone = alone();
     let parts = [browser::PROGRAM, jaeger::PROGRAM].map(Part::Program);
     if !all_there(&parts) {
         return;
     }
-    let Some(site) = Site::start() else { return };
+    let Some(site) = Site::alone() else { return };
     let Some(person) = Person::new(&site) else { return };
+    // Scenarios with agents are not beside this one.
+    kubectl::assert_none_is_found(&site);
     person.install();
     person.helm(&["test", "ephemon"]);
     let made = person.made();

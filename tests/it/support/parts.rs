@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Set by `guest/vm.sh` for the test binary that runs inside the virtual machine.
 pub(crate) const IN_VM: &str = "EPHEMON_IT_IN_VM";
@@ -49,38 +49,32 @@ pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
 }
 
-/// Shared by scenarios on the shared node, or one's own that disturbs all others there.
-static NODE: RwLock<()> = RwLock::new(());
-/// Held while there is an agent on the shared node that does more than look, or while there may be none.
-static AGENT: Mutex<()> = Mutex::new(());
+/// Held while there is an agent on the shared node that does one of these, or while there may be none.
+static EFFECTS: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
 /// Held by one scenario that keeps the machine busy.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// Held by a scenario that disturbs others on the shared node, as it stops the runtime, changes policies of
-/// the cluster or counts what the node does: none of these runs meanwhile.
-pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
-    NODE.write().unwrap_or_else(PoisonError::into_inner)
+/// What an agent does beside looking, to other scenarios' pods, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effect {
+    /// Limits are set.
+    Limits,
+    /// Init is put in front of images' own entrypoints, and limits are set at creation.
+    InFront,
+    /// Images are pulled.
+    Pulls,
 }
 
-/// Held by a scenario on the shared node that disturbs nobody: several run at once.
-pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
-    NODE.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Held by a scenario whose agent on the shared node is the one that a cluster has, enforces limits or has
-/// images pulled, or that may meet no such agent: of these one runs at a time, beside others. Agents that only
-/// look are beside each other.
-pub(crate) fn sole_agent() -> SoleAgent {
-    // In this order: what waits for its turn keeps nobody from being alone.
-    let agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
-    SoleAgent { _beside: beside_others(), _agent: agent }
+/// Held by a scenario whose agent on the shared node has these effects, or that may meet no such agent: of
+/// these one runs at a time. Agents that only look are beside each other.
+pub(crate) fn sole_agent(effects: &[Effect]) -> SoleAgent {
+    assert!(effects.is_sorted(), "in one order, or two wait for each other: {effects:?}");
+    let agents = effects.iter().map(|effect| &EFFECTS[*effect as usize]);
+    agents.map(|agent| agent.lock().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
 /// What [`sole_agent`] gives.
-pub(crate) struct SoleAgent {
-    _beside: RwLockReadGuard<'static, ()>,
-    _agent: MutexGuard<'static, ()>,
-}
+pub(crate) type SoleAgent = Vec<MutexGuard<'static, ()>>;
 
 /// Held by a scenario that keeps the machine busy, on a node of its own: of these one runs at a time.
 pub(crate) fn busy() -> MutexGuard<'static, ()> {

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Waits between two questions: a tenth of the time since the first one, in these bounds.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(100);
+
 /// A running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -135,7 +139,8 @@ pub(crate) fn output(command: &mut Command) -> String {
     text
 }
 
-/// Asks until there is an answer, or the limit has passed.
+/// Asks until there is an answer, or the limit has passed; the less often the longer it takes, for what is
+/// asked has work to do.
 pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
@@ -145,7 +150,7 @@ pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> O
         if start.elapsed() > limit {
             return None;
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep((start.elapsed() / 10).clamp(SHORTEST, LONGEST));
     }
 }
 

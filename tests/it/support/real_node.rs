@@ -2,6 +2,7 @@
 //! namespaces of their own, brought up by `tests/node/up`. Nothing of it outlives this process:
 //! the node ends when its standard input does.
 
+mod api;
 pub(crate) mod definitions;
 mod kubectl;
 pub(crate) mod registry;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use ephemon_base::lock;
 
+pub(crate) use api::Api;
 pub(crate) use kubectl::Kubectl;
 pub(crate) use variant::{Variant, folder};
 
@@ -53,6 +55,12 @@ impl RealNode {
     /// The node that all scenarios of this process share; none where the machine lacks a part,
     /// which it says.
     pub(crate) fn shared() -> Option<Arc<Self>> {
+        static NODE: OnceLock<Option<Arc<RealNode>>> = OnceLock::new();
+        NODE.get_or_init(|| Self::start(Variant::shared()).map(Arc::new)).clone()
+    }
+
+    /// A second one, which scenarios have for themselves, one at a time.
+    pub(crate) fn in_turns() -> Option<Arc<Self>> {
         static NODE: OnceLock<Option<Arc<RealNode>>> = OnceLock::new();
         NODE.get_or_init(|| Self::start(Variant::shared()).map(Arc::new)).clone()
     }
@@ -130,6 +138,11 @@ impl RealNode {
     /// Its client with every right.
     pub(crate) fn kubectl(&self) -> Kubectl {
         Kubectl::new(&Variant::kubectl(), &self.folder.join("admin.kubeconfig"))
+    }
+
+    /// Its API with every right, for what is asked many times.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(&self.folder.join("admin.kubeconfig"))
     }
 
     /// A program in all of the node's namespaces.
@@ -265,7 +278,11 @@ fn fresh_folder(variant: Variant) -> PathBuf {
             fs::remove_dir_all(entry.path()).ok();
         }
     }
-    let folder = all.join(format!("{}-{}", variant.name(), std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    let process = std::process::id();
+    let mut names = (1..).map(|number| match number {
+        1 => format!("{}-{process}", variant.name()),
+        _ => format!("{}-{number}-{process}", variant.name()),
+    });
+    let mut made = names.by_ref().map(|name| all.join(name));
+    made.find(|folder| fs::create_dir(folder).is_ok()).expect("below what was made just now")
 }

@@ -6,7 +6,6 @@ use crate::hook_in_pods::site::{PATIENCE, Site};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
-use crate::support::parts::beside_others;
 use crate::support::process::until;
 
 const RUNNER: &str = "linux-runner-volume";
@@ -16,7 +15,6 @@ const SELECTORS: [&str; 3] =
 
 #[test]
 fn a_job_has_the_pod_on_its_node_and_the_action_that_is_a_job_of_kubernetes() {
-    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);

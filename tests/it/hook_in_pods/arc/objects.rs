@@ -80,9 +80,9 @@ impl<'a> Arc<'a> {
                 "spec": {"containers": [{"name": "runner", "image": BUSYBOX}]},
             },
         });
-        self.site.kubectl().apply(&object.to_string());
+        self.site.api().create(&object);
         self.patch(name, &json!({"runnerName": name, "runnerId": 5, "ready": true}));
-        let found = self.site.kubectl().get(self.site.namespace(), "ephemeralrunner", name);
+        let found = self.site.api().get(self.site.namespace(), "ephemeralrunner", name);
         found.unwrap()["metadata"]["uid"].as_str().unwrap().to_owned()
     }
 
@@ -193,17 +193,17 @@ impl<'a> Arc<'a> {
             },
             "spec": {"ttlSecondsAfterFinished": 300, "backoffLimit": 0, "template": template},
         });
-        self.site.kubectl().apply(&object.to_string());
-        let selector = format!("job-name={name}");
-        let words = ["get", "pods", "-n", self.site.namespace(), "-l", &selector, "-o", "json"];
+        self.site.api().create(&object);
+        let pods =
+            || self.site.api().list(self.site.namespace(), "pod", &format!("job-name={name}"));
         let over = || {
-            let all: Value = serde_json::from_str(&self.site.kubectl().run(&words)).ok()?;
-            let pod = all["items"].as_array()?.first()?;
+            let pods = pods();
+            let pod = pods.first()?;
             let phase = pod["status"]["phase"].as_str()?;
             let is_over = ["Succeeded", "Failed"].contains(&phase);
             is_over.then(|| pod["metadata"]["name"].as_str().unwrap().to_owned())
         };
-        until(PATIENCE, over).unwrap_or_else(|| panic!("{}", self.site.kubectl().run(&words)))
+        until(PATIENCE, over).unwrap_or_else(|| panic!("{:?}", pods()))
     }
 
     /// A pod that hook v0.8 creates for a runner's job; its name.
@@ -239,7 +239,7 @@ impl<'a> Arc<'a> {
         spec["terminationGracePeriodSeconds"] = json!(1);
         spec["volumes"] = json!([{"name": "lines", "emptyDir": {}}]);
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
-        self.site.kubectl().apply(&pod.to_string());
+        self.site.api().create(&pod);
         let runs = || (self.site.pod(&name)["status"]["phase"] == "Running").then_some(());
         until(PATIENCE, runs).unwrap_or_else(|| panic!("{}", self.site.pod(&name)["status"]));
     }

@@ -65,7 +65,7 @@ impl<'a> EnginePod<'a> {
         real_node_images::import_engines(&site.node);
         // Privileged containers are what the policies of our hook's namespaces refuse.
         site.unguard();
-        site.kubectl().apply(&manifest(site.namespace(), form).to_string());
+        site.api().create(&manifest(site.namespace(), form));
         site.until_status(POD, "runner", |status| status.pointer("/state/running").cloned());
         let uid = site.pod(POD)["metadata"]["uid"].as_str().unwrap().to_owned();
         let pod = Self { site, form, uid };

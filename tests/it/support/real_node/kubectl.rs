@@ -6,8 +6,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::super::process::{output, until};
 
 /// `kubectl` with a configuration.
@@ -90,12 +88,5 @@ impl Kubectl {
         let words = ["wait", "--for=condition=Established", "--timeout=10s", "crd", definition];
         let done = || Some(self.command(&words).output().unwrap()).filter(|it| it.status.success());
         until(Duration::from_mins(1), done).unwrap_or_else(|| panic!("{}", self.run(&words)));
-    }
-
-    /// An object, if it is there.
-    pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
-        let words = ["get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found"];
-        let text = self.run(&words);
-        (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
     }
 }

@@ -1,0 +1,121 @@
+//! The API of a node, asked without a process for each request: scenarios ask until something is so, and an
+//! answer by `kubectl` takes a tenth of a second of a processor.
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::path::Path;
+use std::sync::OnceLock;
+use std::thread;
+
+use hyper::{Method, Request, StatusCode};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Handle};
+
+/// Kinds as `kubectl` takes them, with the group and version and the name in paths of each.
+const KINDS: [(&str, &str, &str); 7] = [
+    ("daemonset", "apis/apps/v1", "daemonsets"),
+    ("ephemeralrunner", "apis/actions.github.com/v1alpha1", "ephemeralrunners"),
+    ("event", "api/v1", "events"),
+    ("job", "apis/batch/v1", "jobs"),
+    ("pod", "api/v1", "pods"),
+    ("secret", "api/v1", "secrets"),
+    ("serviceaccount", "api/v1", "serviceaccounts"),
+];
+
+/// A client with the rights of a kubeconfig.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: kube::Client,
+}
+
+// === impl Api ===
+
+impl Api {
+    pub(super) fn new(kubeconfig: &Path) -> Self {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+        let client = wait(async move {
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            kube::Client::try_from(config).unwrap()
+        });
+        Self { client }
+    }
+
+    /// An object, if it is there.
+    pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        self.request(&Method::GET, &format!("{}/{name}", path(namespace, kind)), &Value::Null)
+    }
+
+    /// The objects of a kind that have these labels, a selector; all of them if it is empty.
+    pub(crate) fn list(&self, namespace: &str, kind: &str, selector: &str) -> Vec<Value> {
+        let selector = selector.replace('/', "%2F").replace('=', "%3D");
+        let path = format!("{}?labelSelector={selector}", path(namespace, kind));
+        let Some(Value::Array(items)) =
+            self.request(&Method::GET, &path, &Value::Null).map(|mut list| list["items"].take())
+        else {
+            panic!("{path} is no list")
+        };
+        items
+    }
+
+    /// Creates an object, whose fields say where.
+    ///
+    /// # Panics
+    /// If the API refuses.
+    pub(crate) fn create(&self, object: &Value) {
+        let kind = object["kind"].as_str().unwrap().to_lowercase();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap();
+        let created = self.request(&Method::POST, &path(namespace, &kind), object);
+        assert!(created.is_some(), "there is no namespace {namespace}");
+    }
+
+    /// Removes a namespace; its pods at once, the rest when its time comes. What is gone already is no error.
+    pub(crate) fn remove_namespace(&self, namespace: &str) {
+        let now = json!({"gracePeriodSeconds": 0});
+        self.request(&Method::DELETE, &path(namespace, "pod"), &now);
+        self.request(&Method::DELETE, &format!("/api/v1/namespaces/{namespace}"), &Value::Null);
+    }
+
+    /// What comes back; none if it is not there.
+    fn request(&self, method: &Method, path: &str, body: &Value) -> Option<Value> {
+        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(bytes)
+            .unwrap();
+        match wait(self.client.request::<Value>(request)) {
+            Ok(answer) => Some(answer),
+            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => None,
+            Err(error) => panic!("{method} {path}: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+fn path(namespace: &str, kind: &str) -> String {
+    let (_, group, plural) = KINDS
+        .into_iter()
+        .find(|(name, ..)| *name == kind)
+        .unwrap_or_else(|| panic!("{kind} is not in KINDS"));
+    format!("/{group}/namespaces/{namespace}/{plural}")
+}
+
+/// Waits for what a thread of its own drives: connections stay open between the requests of all scenarios.
+fn wait<T>(of: impl Future<Output = T>) -> T {
+    static DRIVER: OnceLock<Handle> = OnceLock::new();
+    let driver = DRIVER.get_or_init(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        thread::spawn(move || runtime.block_on(pending::<()>()));
+        handle
+    });
+    driver.block_on(of)
+}
