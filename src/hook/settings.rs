@@ -81,7 +81,7 @@ pub(super) struct TelemetrySettings {
     pub(super) traces: Exporter,
     /// Resource attributes.
     pub(super) resource: Vec<(String, String)>,
-    /// Variables whose values are not valid.
+    /// What is not used of the variables.
     pub(super) ignored: Vec<Ignored>,
 }
 

@@ -220,6 +220,7 @@ fn a_setting_of_telemetry_that_makes_no_sense_is_warned_of_and_the_agent_runs() 
         ("OTEL_RESOURCE_ATTRIBUTES", "team=ci,oops"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "collector:4317"),
+        ("OTEL_LOGS_EXPORTER", "otlp,console"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer x"),
@@ -234,7 +235,7 @@ fn a_setting_of_telemetry_that_makes_no_sense_is_warned_of_and_the_agent_runs() 
         until(address, "/readyz", |status, _| status == 200);
     }
     // Values of the specification are no mistake, and a flag that cannot be followed no end.
-    for fine in [("OTEL_METRICS_EXPORTER", "prometheus"), ("OTEL_LOGS_EXPORTER", "OTLP,console")] {
+    for fine in [("OTEL_METRICS_EXPORTER", "prometheus"), ("OTEL_LOGS_EXPORTER", "OTLP")] {
         let node = node();
         let mut agent = Started::with(node.path(), &["--no-api"], &[fine]);
         let address = agent.address();

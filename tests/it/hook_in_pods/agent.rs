@@ -147,7 +147,7 @@ fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
 
 #[test]
 fn limits_of_a_workflow_hold_by_the_installed_agent() {
-    let _agent = sole_agent(&[Effect::Limits]);
+    let _agent = sole_agent(Effect::Limits);
     let Some(site) = Site::start() else { return };
     let agent = Installed::apply(&site, "overlays/enforce-limits", "");
     let runner = site.runner("runner-1");

@@ -56,8 +56,9 @@ impl AgentPods {
     /// Waits until none is left: a deletion of what made them does not wait for them, and one that still
     /// ends holds the node's lock.
     pub(super) fn until_none(&self) {
-        // A namespace that is gone has none.
-        let none = || self.all().is_empty().then_some(());
+        // Without an answer it is asked again: this may be the end of a scenario that has failed.
+        let all = || self.api.try_list(&self.namespace, "pod", LABEL);
+        let none = || all().ok().filter(Vec::is_empty).map(drop);
         until(PATIENCE, none).unwrap_or_else(|| eprintln!("agents stay in {}", self.namespace));
     }
 

@@ -7,7 +7,7 @@ use super::agent_pods::AgentPods;
 use super::helm::Helm;
 use super::policies::{Account, with};
 use super::site::{PATIENCE, Site};
-use crate::support::parts::{self};
+use crate::support::parts;
 use crate::support::process::{output, until};
 use crate::support::real_node::Kubectl;
 use crate::support::workflow_images::EPHEMON;

@@ -1,8 +1,9 @@
 //! Every component of the kustomization is applied to a real cluster and does what it is for, but
 //! `web-config`, and `rules` and `dashboards`, which are nothing of the agent's; `otlp` is in `agent`.
 
-use std::sync::Once;
+use std::sync::Mutex;
 
+use ephemon_base::lock;
 use serde_json::json;
 
 use super::installed::Installed;
@@ -14,41 +15,41 @@ use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn the_base_runs_without_complaint_and_shows_a_job() {
-    play("base", &[]);
+    play("base", None);
 }
 
 #[test]
 fn cri_socket_runs_without_complaint_and_shows_a_job() {
-    play("overlays/cri-socket", &[]);
+    play("overlays/cri-socket", None);
 }
 
 #[test]
 fn enforce_limits_runs_without_complaint_and_shows_a_job() {
-    play("overlays/enforce-limits", &[Effect::Limits]);
+    play("overlays/enforce-limits", Some(Effect::Limits));
 }
 
 #[test]
 fn minimal_runs_and_shows_a_job() {
-    play("overlays/minimal", &[]);
+    play("overlays/minimal", None);
 }
 
 #[test]
 fn openshift_runs_without_complaint_and_shows_a_job() {
-    play("overlays/openshift", &[]);
+    play("overlays/openshift", None);
 }
 
 #[test]
 fn pre_pull_runs_without_complaint_and_shows_a_job() {
-    play("overlays/pre-pull", &[Effect::Pulls]);
+    play("overlays/pre-pull", Some(Effect::Pulls));
 }
 
 #[test]
 fn prometheus_operator_runs_without_complaint_and_shows_a_job() {
-    play("overlays/prometheus-operator", &[]);
+    play("overlays/prometheus-operator", None);
 }
 
-fn play(overlay: &str, effects: &[Effect]) {
-    let _agent = sole_agent(effects);
+fn play(overlay: &str, effect: Option<Effect>) {
+    let _agent = effect.map(sole_agent);
     let Some(site) = Site::start() else { return };
     if define(&site).is_none() {
         return;
@@ -74,13 +75,15 @@ fn play(overlay: &str, effects: &[Effect]) {
 
 /// Defines what overlays make objects of, once; none where the machine lacks it, which is said.
 fn define(site: &Site) -> Option<()> {
-    static DEFINED: Once = Once::new();
+    static IS_DEFINED: Mutex<bool> = Mutex::new(false);
     let definitions = definitions::texts()?;
-    DEFINED.call_once(|| {
+    let mut is_defined = lock(&IS_DEFINED);
+    if !*is_defined {
         for definition in definitions {
             site.kubectl().apply(&definition);
         }
         site.kubectl().until_established("--all");
-    });
+    }
+    *is_defined = true;
     Some(())
 }

@@ -16,6 +16,7 @@ use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
 use crate::support::full_journal::{JOURNALS, RECORDS};
+use crate::support::parts::busy;
 use crate::support::process::{memory, until};
 use crate::support::workflow_images::BUSYBOX;
 
@@ -36,6 +37,7 @@ impl Drop for AtLast<'_> {
 
 #[test]
 fn the_installed_agent_survives_all_attacks_at_once_and_a_job_beside_them_is_exact() {
+    let _busy = busy();
     let Some(site) = Site::alone() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let agent = Installed::with(&site, &["otlp", "enforce-limits"], &collector.endpoint());

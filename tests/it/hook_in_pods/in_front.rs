@@ -12,13 +12,10 @@ use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::agent::Agent;
 use crate::support::exposition::Ledger;
-use crate::support::parts::{Effect, sole_agent};
 use crate::support::process::until;
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
 
-const FLAGS: [&str; 4] =
-    ["--nri-socket", "/var/run/nri/nri.sock", "--state-dir", "/run/ephemon-in-front"];
 const IN_FRONT: &str = "/ephemon/bin/ephemon-init --in-front -- ";
 /// What the hook says of an action without init.
 const WITHOUT: &str = "runs without ephemon-init";
@@ -28,6 +25,14 @@ fn asking(site: &Site, name: &str) -> Runner {
     let mut runner = site.runner(name);
     runner.env.push(("EPHEMON_NRI".to_owned(), "true".to_owned()));
     runner
+}
+
+/// An agent that the runtime has taken, and that leaves other scenarios' pods alone.
+fn agent(site: &Site) -> Agent {
+    let selector = site.selector();
+    let agent = site.agent(&["--nri-socket", "/var/run/nri/nri.sock", "--pod-selector", &selector]);
+    until_taken(&agent);
+    agent
 }
 
 /// A service of the image's own entrypoint, which is none: these words are its command.
@@ -64,10 +69,8 @@ fn counted(agent: &Agent, result: &str) -> f64 {
 
 #[test]
 fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() {
-    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
-    let agent = site.agent(&FLAGS);
-    until_taken(&agent);
+    let agent = agent(&site);
     forbid_exec(&site);
     let runner = asking(&site, "runner-1");
     let script = "echo $PASSWORD; sleep 1; echo ready > /srv/who; httpd -p 80 -h /srv; sleep 1000";
@@ -119,10 +122,8 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
 
 #[test]
 fn an_action_of_its_images_own_entrypoint_has_streams_and_can_be_cancelled() {
-    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
-    let agent = site.agent(&FLAGS);
-    until_taken(&agent);
+    let agent = agent(&site);
     let runner = asking(&site, "runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     let over = json!({"environmentVariables": {"TOOL": "of the workflow"}});
@@ -150,7 +151,6 @@ fn an_action_of_its_images_own_entrypoint_has_streams_and_can_be_cancelled() {
 
 #[test]
 fn without_the_agent_everything_runs_as_ever() {
-    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
     let runner = asking(&site, "runner-1");
     let script = "sleep 1; echo ready > /srv/who; exec httpd -f -p 80 -h /srv";
@@ -189,10 +189,8 @@ fn attach(site: &Site, pod: &str, name: &str, mounts: &Value) -> String {
 
 #[test]
 fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
-    let _agent = sole_agent(&[Effect::InFront]);
     let Some(site) = Site::start() else { return };
-    let agent = site.agent(&FLAGS);
-    until_taken(&agent);
+    let agent = agent(&site);
     site.unguard();
     let programs = |read_only: bool, path: &str| json!([{"name": "ephemon-bin", "mountPath": path, "readOnly": read_only}]);
     let own = json!({
@@ -214,7 +212,7 @@ fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
         assert_eq!(command(&site, name, "own"), "sleep 1000 ");
     };
     pod("stranger", &json!({}));
-    pod("selected", &json!({"actions-ephemeral-runner": "True"}));
+    pod("selected", &site.labels());
     let cases = [
         ("stranger", "as-the-hook", programs(true, "/ephemon/bin")),
         ("selected", "writable", programs(false, "/ephemon/bin")),

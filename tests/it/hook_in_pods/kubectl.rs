@@ -13,12 +13,12 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::http;
-use crate::support::parts::{self};
+use crate::support::parts;
 use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
 use crate::support::workflow_images::BUSYBOX;
 
-/// Its name is no other scenario's: the plugin looks through all namespaces.
+/// Its name is no other scenario's: the agent has the pods of all namespaces.
 const RUNNER: &str = "seen-by-kubectl";
 
 /// kubectl with the plugin on its path.

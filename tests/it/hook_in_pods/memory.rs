@@ -33,7 +33,7 @@ fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
 #[test]
 fn a_limit_of_the_workflow_holds_by_the_agent_and_is_missed_without() {
     // No other agent may set them.
-    let _agent = sole_agent(&[Effect::Limits, Effect::InFront]);
+    let _agent = sole_agent(Effect::Limits);
     let Some(site) = Site::start() else { return };
     let limited = job(BUSYBOX, "--memory 48m --pids-limit 64");
     let without = site.runner("runner-1");

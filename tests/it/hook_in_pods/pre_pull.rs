@@ -71,7 +71,7 @@ fn identified(runner: &mut Runner) {
 
 #[test]
 fn without_it_the_images_of_a_job_are_pulled_one_after_the_other() {
-    let _agent = sole_agent(&[Effect::Pulls]);
+    let _agent = sole_agent(Effect::Pulls);
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let names = ["serial-job", "serial-one", "serial-two"].map(fresh);
@@ -90,7 +90,7 @@ fn without_it_the_images_of_a_job_are_pulled_one_after_the_other() {
 
 #[test]
 fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() {
-    let _agent = sole_agent(&[Effect::Pulls]);
+    let _agent = sole_agent(Effect::Pulls);
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let flags = pre_pulling("/run/ephemon-pre-pull");
@@ -129,7 +129,7 @@ fn the_images_of_a_job_and_its_services_are_pulled_at_once_and_each_is_a_span() 
 
 #[test]
 fn the_images_of_actions_are_pulled_beside_the_jobs_and_each_is_a_span() {
-    let _agent = sole_agent(&[Effect::Pulls]);
+    let _agent = sole_agent(Effect::Pulls);
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let flags = pre_pulling("/run/ephemon-pre-pull-actions");

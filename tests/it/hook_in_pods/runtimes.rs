@@ -70,7 +70,7 @@ fn start() -> Option<(SoleAgent, Site)> {
     if !all_there(&further_parts()) {
         return None;
     }
-    let agent = sole_agent(&[Effect::Limits]);
+    let agent = sole_agent(Effect::Limits);
     Some((agent, Site::start()?))
 }
 

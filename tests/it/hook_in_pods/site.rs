@@ -21,6 +21,9 @@ use crate::support::{real_node_images, runner_template};
 /// Longest wait for anything of the rig's own.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
+/// The label of a pod that says which site's it is.
+const SITE: &str = "ephemon.test/site";
+
 /// One scenario's part of the node; its pods go with it.
 pub(super) struct Site {
     pub(super) node: Arc<RealNode>,
@@ -47,7 +50,7 @@ impl Site {
         Some(Self::in_turn(RealNode::in_turns()?, Some(turn)))
     }
 
-    /// The same on a node of other versions.
+    /// Like [`Self::start`], on a node of other versions.
     pub(super) fn on(node: Arc<RealNode>) -> Self {
         Self::in_turn(node, None)
     }
@@ -97,6 +100,16 @@ impl Site {
         self.kubectl.run(&["label", "namespace", &self.namespace, "ephemon.dev/runners-"]);
     }
 
+    /// The labels of its runners' pods: that of all runners, and that of the site.
+    pub(super) fn labels(&self) -> Value {
+        json!({"actions-ephemeral-runner": "True", SITE: self.namespace})
+    }
+
+    /// Selects these pods and no other scenario's.
+    pub(super) fn selector(&self) -> String {
+        format!("{SITE}={}", self.namespace)
+    }
+
     /// A runner's pod, its runner container running.
     pub(super) fn runner(&self, name: &str) -> Runner {
         self.runner_with(name, &json!({"requests": {"cpu": "10m"}}))
@@ -134,8 +147,7 @@ impl Site {
         self.api.create(&json!({
             "apiVersion": "v1", "kind": "Pod", "spec": spec,
             "metadata": {
-                "name": name, "namespace": self.namespace,
-                "labels": {"actions-ephemeral-runner": "True"},
+                "name": name, "namespace": self.namespace, "labels": self.labels(),
             },
         }));
         let id = self.until_status(name, "runner", |status| {

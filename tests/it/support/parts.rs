@@ -49,32 +49,29 @@ pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
 }
 
-/// Held while there is an agent on the shared node that does one of these, or while there may be none.
-static EFFECTS: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
+/// Held while there is an agent on the shared node that does this to other scenarios' pods, too, or while there
+/// may be none.
+static EFFECTS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
 /// Held by one scenario that keeps the machine busy.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// What an agent does beside looking, to other scenarios' pods, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What an agent may do beside looking.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Effect {
     /// Limits are set.
     Limits,
-    /// Init is put in front of images' own entrypoints, and limits are set at creation.
-    InFront,
     /// Images are pulled.
     Pulls,
 }
 
-/// Held by a scenario whose agent on the shared node has these effects, or that may meet no such agent: of
-/// these one runs at a time. Agents that only look are beside each other.
-pub(crate) fn sole_agent(effects: &[Effect]) -> SoleAgent {
-    assert!(effects.is_sorted(), "in one order, or two wait for each other: {effects:?}");
-    let agents = effects.iter().map(|effect| &EFFECTS[*effect as usize]);
-    agents.map(|agent| agent.lock().unwrap_or_else(PoisonError::into_inner)).collect()
+/// Held by a scenario whose agent on the shared node has this effect, or that may meet no such agent: of these
+/// one runs at a time. Agents that only look are beside each other.
+pub(crate) fn sole_agent(effect: Effect) -> SoleAgent {
+    EFFECTS[effect as usize].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What [`sole_agent`] gives.
-pub(crate) type SoleAgent = Vec<MutexGuard<'static, ()>>;
+pub(crate) type SoleAgent = MutexGuard<'static, ()>;
 
 /// Held by a scenario that keeps the machine busy, on a node of its own: of these one runs at a time.
 pub(crate) fn busy() -> MutexGuard<'static, ()> {

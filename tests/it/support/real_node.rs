@@ -9,7 +9,7 @@ pub(crate) mod registry;
 pub(crate) mod variant;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -283,6 +283,12 @@ fn fresh_folder(variant: Variant) -> PathBuf {
         1 => format!("{}-{process}", variant.name()),
         _ => format!("{}-{number}-{process}", variant.name()),
     });
-    let mut made = names.by_ref().map(|name| all.join(name));
-    made.find(|folder| fs::create_dir(folder).is_ok()).expect("below what was made just now")
+    loop {
+        let folder = all.join(names.next().unwrap());
+        match fs::create_dir(&folder) {
+            Ok(()) => return folder,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{}: {error}", folder.display()),
+        }
+    }
 }

@@ -36,27 +36,43 @@ impl Api {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let client = wait(async move {
             let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            // The node is on this machine, whatever the environment says.
+            config.proxy_url = None;
             kube::Client::try_from(config).unwrap()
         });
         Self { client }
     }
 
     /// An object, if it is there.
+    ///
+    /// # Panics
+    /// If there is no answer, as all that is not told to be otherwise.
     pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
-        self.request(&Method::GET, &format!("{}/{name}", path(namespace, kind)), &Value::Null)
+        match self.request(&Method::GET, &format!("{}/{name}", path(namespace, kind)), &Value::Null)
+        {
+            Ok(object) => Some(object),
+            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => None,
+            Err(error) => panic!("{kind} {name}: {error}"),
+        }
     }
 
     /// The objects of a kind that have these labels, a selector; all of them if it is empty.
     pub(crate) fn list(&self, namespace: &str, kind: &str, selector: &str) -> Vec<Value> {
+        self.try_list(namespace, kind, selector).unwrap_or_else(|error| panic!("{kind}: {error}"))
+    }
+
+    /// The same, or why there is no list.
+    pub(crate) fn try_list(
+        &self,
+        namespace: &str,
+        kind: &str,
+        selector: &str,
+    ) -> Result<Vec<Value>, kube::Error> {
         let selector = selector.replace('/', "%2F").replace('=', "%3D");
         let path = format!("{}?labelSelector={selector}", path(namespace, kind));
-        let Some(Value::Array(items)) =
-            self.request(&Method::GET, &path, &Value::Null).map(|mut list| list["items"].take())
-        else {
-            panic!("{path} is no list")
-        };
-        items
+        let mut list = self.request(&Method::GET, &path, &Value::Null)?;
+        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// Creates an object, whose fields say where.
@@ -67,18 +83,22 @@ impl Api {
         let kind = object["kind"].as_str().unwrap().to_lowercase();
         let namespace = object["metadata"]["namespace"].as_str().unwrap();
         let created = self.request(&Method::POST, &path(namespace, &kind), object);
-        assert!(created.is_some(), "there is no namespace {namespace}");
+        created.unwrap_or_else(|error| panic!("{kind} in {namespace}: {error}"));
     }
 
-    /// Removes a namespace; its pods at once, the rest when its time comes. What is gone already is no error.
+    /// Removes a namespace; its pods at once, the rest when its time comes. Where that fails, which this
+    /// says, it stays: a scenario is over by then, perhaps by a panic.
     pub(crate) fn remove_namespace(&self, namespace: &str) {
         let now = json!({"gracePeriodSeconds": 0});
-        self.request(&Method::DELETE, &path(namespace, "pod"), &now);
-        self.request(&Method::DELETE, &format!("/api/v1/namespaces/{namespace}"), &Value::Null);
+        let pods = self.request(&Method::DELETE, &path(namespace, "pod"), &now);
+        let rest = format!("/api/v1/namespaces/{namespace}");
+        let rest = self.request(&Method::DELETE, &rest, &Value::Null);
+        if let Err(error) = pods.and(rest) {
+            eprintln!("namespace {namespace} is not removed: {error}");
+        }
     }
 
-    /// What comes back; none if it is not there.
-    fn request(&self, method: &Method, path: &str, body: &Value) -> Option<Value> {
+    fn request(&self, method: &Method, path: &str, body: &Value) -> Result<Value, kube::Error> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder()
             .method(method)
@@ -86,11 +106,7 @@ impl Api {
             .header("content-type", "application/json")
             .body(bytes)
             .unwrap();
-        match wait(self.client.request::<Value>(request)) {
-            Ok(answer) => Some(answer),
-            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => None,
-            Err(error) => panic!("{method} {path}: {error}"),
-        }
+        wait(self.client.request(request))
     }
 }
 
