@@ -64,8 +64,9 @@ fn play(runner: &Runner) {
 
 #[test]
 fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
-    let Some(site) = Site::alone() else { return };
-    let agent = site.agent(&[]);
+    let Some(site) = Site::start() else { return };
+    // What it says of all its containers is then of this scenario's.
+    let agent = site.agent(&["--pod-selector", &site.selector()]);
     let runner = site.runner("runner-1");
     let service = container(
         BUSYBOX,

@@ -1,7 +1,7 @@
 //! A namespace of a real node for one scenario: account, role and policies as shipped, and runners'
 //! pods made of the values as shipped.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ephemon_demo::api::containers;
@@ -14,7 +14,7 @@ use crate::support::cri::Cri;
 use crate::support::parts;
 use crate::support::process::{output, until};
 use crate::support::programs;
-use crate::support::real_node::{Api, Kubectl, NODE, RealNode};
+use crate::support::real_node::{Api, Kubectl, NODE, RealNode, Turn};
 use crate::support::workflow_images::{EPHEMON, RUNNER};
 use crate::support::{real_node_images, runner_template};
 
@@ -31,7 +31,7 @@ pub(super) struct Site {
     kubectl: Kubectl,
     api: Api,
     /// Where scenarios take turns.
-    _turn: Option<MutexGuard<'static, ()>>,
+    _turn: Option<Turn>,
 }
 
 // === impl Site ===
@@ -45,9 +45,8 @@ impl Site {
     /// The same on a node where no other scenario is meanwhile: for one that disturbs others, as it stops the
     /// runtime or changes policies of the cluster, or that counts what the node does.
     pub(super) fn alone() -> Option<Self> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Self::in_turn(RealNode::in_turns()?, Some(turn)))
+        let turn = Turn::take();
+        Some(Self::in_turn(turn.node()?, Some(turn)))
     }
 
     /// Like [`Self::start`], on a node of other versions.
@@ -55,7 +54,7 @@ impl Site {
         Self::in_turn(node, None)
     }
 
-    fn in_turn(node: Arc<RealNode>, turn: Option<MutexGuard<'static, ()>>) -> Self {
+    fn in_turn(node: Arc<RealNode>, turn: Option<Turn>) -> Self {
         real_node_images::import_once(&node);
         let (kubectl, api) = (node.kubectl(), node.api());
         if let Some(class) = node.runtime_class() {

@@ -6,6 +6,7 @@ mod api;
 pub(crate) mod definitions;
 mod kubectl;
 pub(crate) mod registry;
+mod turns;
 pub(crate) mod variant;
 
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use ephemon_base::lock;
 
 pub(crate) use api::Api;
 pub(crate) use kubectl::Kubectl;
+pub(crate) use turns::Turn;
 pub(crate) use variant::{Variant, folder};
 
 use super::cri::Cri;
@@ -55,12 +57,6 @@ impl RealNode {
     /// The node that all scenarios of this process share; none where the machine lacks a part,
     /// which it says.
     pub(crate) fn shared() -> Option<Arc<Self>> {
-        static NODE: OnceLock<Option<Arc<RealNode>>> = OnceLock::new();
-        NODE.get_or_init(|| Self::start(Variant::shared()).map(Arc::new)).clone()
-    }
-
-    /// A second one, which scenarios have for themselves, one at a time.
-    pub(crate) fn in_turns() -> Option<Arc<Self>> {
         static NODE: OnceLock<Option<Arc<RealNode>>> = OnceLock::new();
         NODE.get_or_init(|| Self::start(Variant::shared()).map(Arc::new)).clone()
     }
