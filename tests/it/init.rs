@@ -33,10 +33,12 @@ fn signal(signal: Signal, kill_after_ms: Option<u32>) -> Request {
     Request::Signal(SignalStep { signal, kill_after_ms })
 }
 
-/// A file that a step makes when it has come so far.
+/// Waits until a file has something in it, which a shell writes a moment after it has made the file, or until
+/// something else is there.
 fn wait_for(path: &Path) {
     let deadline = Instant::now() + Duration::from_mins(1);
-    while !path.exists() {
+    let is_there = || fs::metadata(path).is_ok_and(|it| !it.is_file() || it.len() > 0);
+    while !is_there() {
         assert!(Instant::now() < deadline, "{} never came", path.display());
         std::thread::sleep(Duration::from_millis(5));
     }
