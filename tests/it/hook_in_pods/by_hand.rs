@@ -9,7 +9,7 @@ use super::site::Site;
 #[ignore = "stays up until standard input ends: run tests/node/play"]
 fn a_node_to_play_with() {
     let Some(site) = Site::start() else { return };
-    let agent = Installed::apply(&site, "overlays/enforce-limits", "");
+    let agent = Installed::as_shipped(&site, "overlays/enforce-limits", "");
     let runner = site.runner("runner-1");
     let kubectl = site.kubectl();
     let kubectl_program = kubectl.command(&[]).get_program().to_string_lossy().into_owned();
