@@ -14,7 +14,8 @@ use crate::support::cri::Cri;
 use crate::support::parts;
 use crate::support::process::{output, until};
 use crate::support::programs;
-use crate::support::real_node::{Api, Kubectl, NODE, RealNode, Turn};
+use crate::support::real_node::turns::Turn;
+use crate::support::real_node::{Api, Kubectl, NODE, RealNode};
 use crate::support::workflow_images::{EPHEMON, RUNNER};
 use crate::support::{real_node_images, runner_template};
 

@@ -6,7 +6,7 @@ mod api;
 pub(crate) mod definitions;
 mod kubectl;
 pub(crate) mod registry;
-mod turns;
+pub(crate) mod turns;
 pub(crate) mod variant;
 
 use std::fs::{self, File};
@@ -21,7 +21,6 @@ use ephemon_base::lock;
 
 pub(crate) use api::Api;
 pub(crate) use kubectl::Kubectl;
-pub(crate) use turns::Turn;
 pub(crate) use variant::{Variant, folder};
 
 use super::cri::Cri;
