@@ -6,8 +6,7 @@ mod stopping;
 use std::{
     collections::BTreeMap,
     io::{self, PipeReader, PipeWriter, Read, Write},
-    mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, atomic::AtomicUsize},
     time::Instant,
 };
@@ -20,7 +19,6 @@ use ephemon_contract::{ErrorCode, Failure, Status, StepStatus};
 use ephemon_mask::Masks;
 use rustix::{
     event::PollFlags,
-    fs::inotify::{self, CreateFlags, WatchFlags},
     process::{Pid, getegid, geteuid},
 };
 
@@ -206,7 +204,6 @@ impl Supervisor {
 
     /// Runs until the container is to end; returns its exit code.
     pub(super) fn supervise(&self, signals: &Signals) -> u8 {
-        let hosts = self.watch_hosts();
         loop {
             // At the start, for processes that ended before the handlers were installed.
             self.reaper.reap();
@@ -222,7 +219,7 @@ impl Supervisor {
                     read(signals.child()),
                     read(signals.stop()),
                     read(self.wake_rx.as_fd()),
-                    hosts.as_ref().and_then(|hosts| read(hosts.as_fd())),
+                    self.hosts.watch().and_then(read),
                 ],
                 self.patience(),
             );
@@ -238,26 +235,10 @@ impl Supervisor {
                 drop((&self.wake_rx).read(&mut [0; 256]));
             }
             if is_ready(3)
-                && let Some(hosts) = &hosts
+                && let Err(error) = self.hosts.reapply()
             {
-                self.hosts_changed(hosts);
+                self.log.note(&error.to_string());
             }
-        }
-    }
-
-    /// Watches the hosts file. Without a watch, lines are added once and not restored.
-    fn watch_hosts(&self) -> Option<OwnedFd> {
-        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
-        inotify::add_watch(&watch, self.hosts.path(), WatchFlags::CLOSE_WRITE).ok()?;
-        Some(watch)
-    }
-
-    fn hosts_changed(&self, watch: &OwnedFd) {
-        let mut buffer = [MaybeUninit::uninit(); 1024];
-        let mut events = inotify::Reader::new(watch, &mut buffer);
-        while events.next().is_ok() {}
-        if let Err(error) = self.hosts.reapply() {
-            self.log.note(&error.to_string());
         }
     }
 
