@@ -103,7 +103,13 @@ impl WebClient {
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         headers.insert(header::ACCEPT, HeaderValue::from_static(asked.accept));
-        let answer = self.client.request(request).await.map_err(|error| failed(&error))?;
+        let answer = match self.client.request(request.clone()).await {
+            // A server may close a connection just when a request comes; to send this one again changes
+            // nothing (RFC 9110, section 9.2.2).
+            Err(error) if is_closed(&error) => self.client.request(request).await,
+            answer => answer,
+        };
+        let answer = answer.map_err(|error| failed(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), asked.most).collect().await;
         let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
@@ -113,3 +119,14 @@ impl WebClient {
         Ok((status, body?.to_bytes()))
     }
 }
+
+/// Whether the connection was closed before an answer began.
+fn is_closed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|error| {
+        error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,11 @@ pub(crate) fn settle(agent: &Agent, truths: &[Truth], limit: Duration) -> Ledger
     }
 }
 
+/// Whether the agent has shown it at all.
+pub(crate) fn is_shown(ledger: &Ledger, truth: &Truth) -> bool {
+    ledger.with(INFO, &truth.labels()).next().is_some()
+}
+
 /// Every container is shown once, by its own name and id. Its CPU time is within 1 % or [`slack`] if the
 /// agent calls it exact. What it calls a residual may hold some of what others of the pod used
 /// meanwhile: the figures of a pod together are within 1 %, or [`slack`] for each container.
