@@ -13,7 +13,7 @@ use crate::support::cgroups::is_v2;
 use crate::support::engine_image::{NESTED, needs};
 use crate::support::parts::all_there;
 use pod::{EnginePod, Form, POD};
-use shown::{Ended, Shown};
+use shown::{ERROR_LIMIT, Ended, Shown};
 
 /// The image as Docker's users write it.
 const IMAGE: &str = "nested:1";
@@ -187,7 +187,7 @@ fn what_docker_makes_beside_the_pod_is_in_the_pods_books() {
         assert_shown(pod, shown);
         let ended: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
         // The pod's own values follow those of its containers within five seconds.
-        let is_same = |beside: &f64| (beside - ended).abs() < 0.01;
+        let is_same = |beside: &f64| (beside - ended).abs() <= ended * ERROR_LIMIT;
         shown.until(&format!("{ended} s beside the pod"), |shown| {
             shown.cpu_beside().filter(is_same)
         });

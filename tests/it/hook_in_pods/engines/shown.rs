@@ -13,8 +13,8 @@ const ERROR: &str = "ephemon_pod_cpu_accounting_error_ratio";
 const INFO: &str = "ephemon_container_info";
 const QUALITY: &str = "ephemon_container_final_quality_info";
 
-/// The largest accounting error: what ended containers are charged for after their final reading.
-const ERROR_LIMIT: f64 = 0.02;
+/// The largest accounting error, as a share: what ended containers are charged for after their final reading.
+pub(super) const ERROR_LIMIT: f64 = 0.02;
 
 /// A container that is over.
 #[derive(Debug, Clone)]
