@@ -76,7 +76,7 @@ fn a_wanted_line_that_is_the_end_of_another_one_stays() {
 #[test]
 fn two_inits_that_disagree_come_to_an_end() {
     let (_directory, mine) = hosts("10.0.0.1\tpod\n");
-    let other = Hosts::new(&mine.path.to_owned());
+    let other = Hosts::new(mine.path.clone());
     mine.replace(&[entry("110.0.0.5", &["db"])]).expect("written");
     other.replace(&[entry("10.0.0.5", &["db"])]).expect("written");
     let text = || fs::read_to_string(&mine.path).expect("the file");
