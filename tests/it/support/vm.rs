@@ -25,6 +25,9 @@ const MEMORY: &str = "512M";
 /// Translated code takes so many MiB of the host's memory at most, and not the gigabyte of QEMU's own
 /// limit.
 const EMULATED: &str = "tcg,tb-size=128";
+/// An emulated processor takes a nanosecond of the machine's time for each instruction, however long the host
+/// takes: by the host's clock it would be away for longer than a container lives wherever the host has other work.
+const CLOCK: [&str; 2] = ["-icount", "shift=0,sleep=on,align=off"];
 /// Everything but the long moves of bytes, which are emulated byte by byte.
 const PROCESSOR: &str = "max,-erms,-fsrm";
 
@@ -105,6 +108,7 @@ impl Machine {
             .arg(parts::program(QEMU).unwrap())
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
             .args(["-machine", "pc", "-accel", accelerator, "-cpu", PROCESSOR, "-m", MEMORY])
+            .args(if accelerator == EMULATED { &CLOCK[..] } else { &[] })
             .args(["-serial", "stdio", "-append", &kernel_line(share, words), "-kernel"])
             .arg(kernel.join("vmlinuz"))
             .arg("-initrd")
