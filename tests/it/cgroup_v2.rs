@@ -1,8 +1,8 @@
 //! The scenarios again, on cgroup v2: the same code in a machine of its own.
 //!
-//! The harness runs tests in order of name, and this is the longest: by its name it begins early. It keeps
-//! nobody waiting: the machine has a kernel of its own, by whose counters its scenarios measure, and takes
-//! one processor.
+//! The harness runs tests in order of name, and this is the longest: by its name it begins early, and `.ci/run`
+//! has it beside all others. It keeps nobody waiting: the machine has a kernel of its own, by whose counters
+//! its scenarios measure, and takes one processor.
 
 use std::time::Duration;
 

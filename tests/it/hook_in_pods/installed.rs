@@ -41,7 +41,7 @@ pub(super) struct Installed {
 impl Installed {
     /// Applies an overlay, or the base, as it is shipped. No other agent may be there in this way.
     pub(super) fn as_shipped(site: &Site, directory: &str, endpoint: &str) -> Self {
-        Self::rendered(site, &shipped().join(directory), endpoint, (SHIPPED, SHIPPED))
+        Self::rendered(site, &shipped().join(directory), endpoint, SHIPPED)
     }
 
     /// Applies an overlay, or the base, by an overlay of one's own that gives all of it names of its own,
@@ -82,16 +82,11 @@ impl Installed {
             "patches": if resource == "overlays/minimal" { json!([]) } else { json!([{"patch": state.to_string()}]) },
         });
         std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
-        Self::rendered(site, &overlay, endpoint, (&name, &name))
+        Self::rendered(site, &overlay, endpoint, &name)
     }
 
-    /// The namespace and the name of the agent's objects are those of what is rendered.
-    fn rendered(
-        site: &Site,
-        directory: &Path,
-        endpoint: &str,
-        (place, name): (&str, &str),
-    ) -> Self {
+    /// `place`: the agent's namespace and the name of its objects, as what is rendered has them.
+    fn rendered(site: &Site, directory: &Path, endpoint: &str, place: &str) -> Self {
         real_node_images::import_once(&site.node);
         let kubectl = site.node.kubectl();
         let rendered = output(kubectl.command(&["kustomize"]).arg(directory));
@@ -103,7 +98,7 @@ impl Installed {
         let objects =
             rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
         kubectl.apply(&objects);
-        let pods = AgentPods::of(site, place, name);
+        let pods = AgentPods::of(site, place, place);
         let (namespace, place) = (site.namespace().to_owned(), place.to_owned());
         let installed = Self { kubectl, namespace, place, objects, pods };
         installed.until_ready();

@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle};
 
 /// Kinds as `kubectl` takes them, with the group and version and the name in paths of each.
-const KINDS: [(&str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str); 6] = [
     ("daemonset", "apis/apps/v1", "daemonsets"),
     ("ephemeralrunner", "apis/actions.github.com/v1alpha1", "ephemeralrunners"),
-    ("event", "api/v1", "events"),
     ("job", "apis/batch/v1", "jobs"),
     ("pod", "api/v1", "pods"),
     ("secret", "api/v1", "secrets"),
@@ -47,7 +46,7 @@ impl Api {
     /// An object, if it is there.
     ///
     /// # Panics
-    /// If there is no answer, as all that is not told to be otherwise.
+    /// If the API does not answer, or refuses.
     pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
         match self.request(&Method::GET, &format!("{}/{name}", path(namespace, kind)), &Value::Null)
         {
