@@ -15,6 +15,13 @@ const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);
 const STANDBY: usize = 2;
 const STANDBY_MAX: usize = 32;
 
+/// How long a call waits at its end for the collector, in milliseconds.
+pub(super) const COLLECTOR_WAIT: &str = "EPHEMON_COLLECTOR_WAIT_MILLISECONDS";
+/// What that is by default, and the most of it: the runner waits for each call, and kills a cancelled one
+/// 10 s after its SIGINT, of which the end of the step's processes takes 9.3 at most.
+const COLLECTOR_WAIT_DEFAULT: Duration = Duration::from_millis(250);
+const COLLECTOR_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// Variables of the job's identity that may be in the pod's spec: GitHub's names and ours.
 const IDENTITY: [(&str, &str); 11] = [
     ("GITHUB_REPOSITORY", env::JOB_REPOSITORY),
@@ -79,6 +86,10 @@ pub(super) struct Settings {
 pub(super) struct TelemetrySettings {
     /// The destination.
     pub(super) traces: Exporter,
+    /// `EPHEMON_COLLECTOR_WAIT_MILLISECONDS`: the wait for the collector at the end of a call.
+    pub(super) wait: Duration,
+    /// Its text, if that is not a number.
+    pub(super) wait_ignored: Option<String>,
     /// Resource attributes.
     pub(super) resource: Vec<(String, String)>,
     /// What is not used of the variables.
@@ -92,7 +103,18 @@ impl TelemetrySettings {
         let (traces, mut ignored) = config::exporter(Signal::Traces, &lookup);
         let (resource, ignored_too) = config::resource_from_env(&lookup);
         ignored.extend(ignored_too);
-        Self { traces, resource, ignored }
+        let text = lookup(COLLECTOR_WAIT).filter(|text| !text.is_empty());
+        let wait = text.as_deref().map(|text| text.trim().parse().map(Duration::from_millis));
+        Self {
+            traces,
+            wait: match wait {
+                Some(Ok(wait)) => wait.min(COLLECTOR_WAIT_MAX),
+                None | Some(Err(_)) => COLLECTOR_WAIT_DEFAULT,
+            },
+            wait_ignored: text.filter(|_| matches!(wait, Some(Err(_)))),
+            resource,
+            ignored,
+        }
     }
 }
 
@@ -230,6 +252,20 @@ mod tests {
         }
         let settings = settings(&[("EPHEMON_STANDBY", "many")]);
         assert_eq!(settings.standby_ignored.as_deref(), Some("many"));
+    }
+
+    #[test]
+    fn the_wait_for_a_collector_is_bounded() {
+        for (text, milliseconds) in [("", 250), (" 1500 ", 1500), ("0", 0), ("3600000", 5000)] {
+            let settings = settings(&[(COLLECTOR_WAIT, text)]).telemetry;
+            let wait = Duration::from_millis(milliseconds);
+            assert_eq!((settings.wait, settings.wait_ignored), (wait, None), "{text}");
+        }
+        for text in ["-1", "1s", "0.5"] {
+            let settings = settings(&[(COLLECTOR_WAIT, text)]).telemetry;
+            let wait = (COLLECTOR_WAIT_DEFAULT, Some(text.to_owned()));
+            assert_eq!((settings.wait, settings.wait_ignored), wait);
+        }
     }
 
     #[test]

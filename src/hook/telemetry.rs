@@ -2,7 +2,7 @@
 //! endpoint. Otherwise nothing here is used.
 //!
 //! Limited in time: finished spans are sent while the step runs, and the hook waits for the rest at
-//! most a quarter of a second, less if the collector did not answer before (`patience`). A
+//! most as long as the settings say, less if the collector did not answer before (`patience`). A
 //! collector that refuses connections costs one attempt.
 
 mod exporter;
@@ -33,9 +33,9 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::console::Console;
+use super::console::{Console, quote};
 use super::outcome::Outcome;
-use super::settings::Settings;
+use super::settings::{COLLECTOR_WAIT, Settings};
 use exporter::Exporter;
 use patience::Patience;
 
@@ -69,6 +69,10 @@ impl Telemetry {
     pub(super) fn start(settings: &Settings, console: &Console) -> Option<Self> {
         for ignored in &settings.telemetry.ignored {
             say(console, &ignored.to_string());
+        }
+        if let Some(text) = &settings.telemetry.wait_ignored {
+            let why = format!("{} is not a number of milliseconds", quote(text));
+            say(console, &format!("{COLLECTOR_WAIT} is ignored: {why}"));
         }
         let target = match &settings.telemetry.traces {
             config::Exporter::Off => return None,
@@ -106,7 +110,8 @@ impl Telemetry {
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).ok()?;
         let last = Arc::new(Notify::new());
         let export_task = tokio::spawn(deliver(exporter, span_buffer, Arc::clone(&last)));
-        Some(Self { last, export_task, patience: Patience::of(&settings.volume) })
+        let patience = Patience::of(&settings.volume, settings.telemetry.wait);
+        Some(Self { last, export_task, patience })
     }
 
     /// Sends the remaining spans within the time limit.
@@ -199,5 +204,5 @@ async fn deliver(exporter: Exporter, span_buffer: SpanBuffer, last: Arc<Notify>)
 }
 
 fn say(console: &Console, sentence: &str) {
-    console.debug(&super::console::quote(sentence));
+    console.debug(&quote(sentence));
 }

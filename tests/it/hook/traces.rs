@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ephemon_contract::trace::{JobKey, RunKey, SpanId, TraceId, Traceparent};
 use http_body_util::{BodyExt, Full};
@@ -22,6 +23,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use super::rig::{Called, Rig};
 use crate::support::collector::pki::Pki;
@@ -31,7 +33,16 @@ use crate::support::proxy::{COLLECTOR, Manner, Proxy};
 /// What a collector was sent.
 type Received = Arc<Mutex<Vec<ExportTraceServiceRequest>>>;
 
-/// A collector that takes protobuf over HTTP.
+/// Longer than the hook waits by default.
+const SLOW: Duration = Duration::from_millis(500);
+const WAIT: &str = "EPHEMON_COLLECTOR_WAIT_MILLISECONDS";
+
+/// The hook waits for a collector that is on a busy machine, as this process is.
+fn wait_for_the_collector(rig: &mut Rig) {
+    rig.set(WAIT, "5000");
+}
+
+/// A collector that takes protobuf over HTTP, slowly.
 async fn http_collector() -> (SocketAddr, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, received) = (listener.local_addr().unwrap(), Received::default());
@@ -46,6 +57,7 @@ async fn http_collector() -> (SocketAddr, Received) {
                         assert_eq!(request.uri().path(), "/v1/traces");
                         let body = request.into_body().collect().await?.to_bytes();
                         let decoded = ExportTraceServiceRequest::decode(body).unwrap();
+                        sleep(SLOW).await;
                         all.lock().unwrap().push(decoded);
                         Ok::<_, hyper::Error>(Response::new(Full::<Bytes>::default()))
                     }
@@ -116,6 +128,7 @@ async fn every_call_is_a_tree_of_spans_in_githubs_own_trace() {
     let Some(mut rig) = Rig::start().await else { return };
     let (address, received) = http_collector().await;
     know_the_run(&mut rig);
+    wait_for_the_collector(&mut rig);
     rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"));
     let step = play(&rig).await;
     assert_eq!(step.code, 42, "{step:?}");
@@ -181,6 +194,7 @@ async fn spans_go_by_grpc_too() {
     );
     rig.set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{address}"));
     rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    wait_for_the_collector(&mut rig);
     play(&rig).await;
     let all = spans(&received);
     assert!(all.iter().any(|span| span.name == "run_script_step"), "{all:?}");
@@ -193,6 +207,7 @@ async fn spans_go_through_a_proxy_and_with_the_headers_that_were_set() {
         let collector = Collector::start(wire, None).await;
         let proxy = Proxy::start(Manner { wants: Some("ci:hunter2"), ..Manner::default() });
         rig.env.clear();
+        wait_for_the_collector(&mut rig);
         let endpoint = collector.endpoint().replace("localhost", COLLECTOR);
         rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
         rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol());
@@ -226,6 +241,7 @@ async fn spans_go_over_tls_with_the_certificates_that_the_variables_name() {
     for wire in [Wire::Http, Wire::Grpc] {
         let collector = Collector::start(wire, Some(&pki)).await;
         rig.env.clear();
+        wait_for_the_collector(&mut rig);
         rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
         rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol());
         rig.set("OTEL_EXPORTER_OTLP_CERTIFICATE", files.authority.to_str().unwrap());
@@ -247,6 +263,7 @@ async fn what_the_way_to_the_collector_lacks_is_told_where_the_workflow_is_debug
         ("http/protobuf", "status code: 407".to_owned()),
     ] {
         rig.env.clear();
+        wait_for_the_collector(&mut rig);
         rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{COLLECTOR}:4318"));
         rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         rig.set("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd");
@@ -273,6 +290,7 @@ async fn a_dead_or_silent_collector_costs_next_to_nothing() {
     for (address, word) in [(silent.local_addr().unwrap(), "did not answer"), (gone, "exported")] {
         rig.env.clear();
         rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"));
+        rig.set(WAIT, "1s");
         for protocol in ["grpc", "http/protobuf"] {
             rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
             let step = rig.call("run_script_step", &rig.script("echo on"), &state).await;
@@ -281,6 +299,8 @@ async fn a_dead_or_silent_collector_costs_next_to_nothing() {
                 step.stdout.lines().find(|line| line.starts_with("::debug::spans")).unwrap();
             // Its own patience ended, of a quarter of a second; not the exporter's, of ten.
             assert!(debug.contains(word), "{debug}");
+            let ignored = format!("::debug::{WAIT} is ignored: 1s is not a number of milliseconds");
+            assert!(step.stdout.contains(&ignored), "{step:?}");
         }
     }
 }
