@@ -3,8 +3,9 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_contract::Record;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::sleep;
 
@@ -16,6 +17,10 @@ use crate::kubelet::NodeEvent;
 use crate::progress::Progress;
 use crate::runner::{Called, Conclusion, Runner};
 use crate::{MountMode, Node};
+
+/// Longest wait for the start of a step that is to be cancelled, and the pause between two looks.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_POLL: Duration = Duration::from_millis(10);
 
 /// Runs the job on a runner whose pod is running. An error is the demo's own; faults of the hook
 /// are in the result.
@@ -90,11 +95,26 @@ async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
         What::Script(script) => runner.script(&step.id(), script).await?.finish().await,
         What::Cancelled(script) => {
             let calling = runner.script(&step.id(), script).await?;
+            until_started(runner.volume(), &step.id()).await;
             sleep(CANCEL_AFTER).await;
             calling.interrupt();
             calling.finish().await
         }
         What::Action(action) => runner.action(&step.id(), action).await,
+    }
+}
+
+/// Waits until init has started a step: one that is cancelled earlier has not run. Bounded, in case the
+/// step cannot start, which its call then reports.
+async fn until_started(volume: &Path, step: &str) {
+    let is_there = || {
+        records(volume)
+            .iter()
+            .any(|record| matches!(record, Record::StepStarted { id: Some(id), .. } if id == step))
+    };
+    let start = Instant::now();
+    while !is_there() && start.elapsed() < START_TIMEOUT {
+        sleep(START_POLL).await;
     }
 }
 
