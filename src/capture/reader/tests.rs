@@ -12,7 +12,7 @@ use crate::population::Admission;
 use crate::readings::Record;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Rig {
     node: tempfile::TempDir,

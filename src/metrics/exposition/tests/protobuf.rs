@@ -200,7 +200,7 @@ fn a_container_says_since_when_it_counts_only_if_it_was_seen_to_begin() {
             if let Some(record) = readings.snapshot().containers.into_iter().find(has_read) {
                 return record;
             }
-            assert!(start.elapsed() < Duration::from_secs(10), "it is not read");
+            assert!(start.elapsed() < Duration::from_mins(1), "it is not read");
             std::thread::sleep(Duration::from_millis(2));
         }
     };
