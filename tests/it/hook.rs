@@ -29,7 +29,10 @@ use ephemon_demo::api::Fault;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use rig::Rig;
+use rig::{Called, Rig};
+
+/// How often a scenario is played that may come too late.
+const ATTEMPTS: usize = 5;
 
 #[tokio::test]
 async fn a_whole_job_is_played() {
@@ -181,7 +184,10 @@ async fn what_the_api_server_refuses_is_said_with_advice() {
         (429, "429"),
     ] {
         rig.api.faults().set(Fault::Refuse(code));
-        let called = rig.call("prepare_job", &args, &Value::Null).await;
+        // The last try has what is left of the time, and may be given up before it has its answer.
+        let is_late = |called: &Called| called.stdout.contains("no answer in");
+        let call = async || Some(rig.call("prepare_job", &args, &Value::Null).await);
+        let called = again_if(is_late, call).await.unwrap();
         assert_eq!(called.code, 1, "{called:?}");
         assert!(called.stdout.contains(advice), "{code}: {called:?}");
     }
@@ -238,10 +244,27 @@ fn numbers(last: u32) -> String {
 }
 
 async fn wait_for(path: &std::path::Path) {
-    let there = async {
-        while !fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
+    until(|| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)).await;
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let so = async {
+        while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_mins(1), there).await.expect("the step begins");
+    tokio::time::timeout(Duration::from_mins(1), so).await.expect("it comes to be so");
+}
+
+/// Plays a scenario, and again while it comes too late, a few times at most; what the last one came to.
+/// For what the hook gives up early by design, which it does on a busy machine where a test wants to see
+/// the rest. None where it cannot be played.
+async fn again_if<T>(is_late: impl Fn(&T) -> bool, play: impl AsyncFn() -> Option<T>) -> Option<T> {
+    for _ in 1..ATTEMPTS {
+        let played = play().await?;
+        if !is_late(&played) {
+            return Some(played);
+        }
+    }
+    play().await
 }

@@ -200,7 +200,9 @@ async fn the_kernels_figure_and_the_reapers_agree() {
         let kernel = Duration::from_nanos(account.figures.cpu_ns.unwrap());
         // The reaper also sees what the first process used before it entered the cgroup.
         let more = account.reaped.saturating_sub(kernel);
-        assert!(kernel.saturating_sub(account.reaped) < Duration::from_millis(5), "{account:?}");
+        // The counter also has a process's last steps, after it was reaped. On a busy machine it is
+        // charged a tick or two for them.
+        assert!(kernel.saturating_sub(account.reaped) < Duration::from_millis(20), "{account:?}");
         assert!(more < Duration::from_millis(100), "{account:?}");
         node.shutdown().await;
     }
@@ -250,11 +252,16 @@ async fn when_the_runner_exits_the_pod_ends_after_its_grace_with_all_states_at_o
     let node = node(Choice::Scratch).await.unwrap();
     let mut events = node.node_events();
     let mut pod = runner("r1");
-    pod["spec"]["containers"][0]["command"] = json!(["ephemon-workload", "sleep", "500ms"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let go = scratch.path().join("go");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    pod["spec"]["containers"][0]["command"] = json!(["sh", "-c", script]);
     node.create_pod(pod).unwrap();
     started(&mut events, "runner").await;
     // Without a handler the first process of a container does not hear SIGTERM.
-    node.add_ephemeral("default", "r1", &[ephemeral("deaf", &["sleep", "60"])]).unwrap();
+    node.add_ephemeral("default", "r1", &[ephemeral("deaf", &["sleep", "600"])]).unwrap();
+    started(&mut events, "deaf").await;
+    fs::write(go, "").unwrap();
     let ends = ends(&mut events, 1).await;
     assert_eq!(ends["deaf"].exit_code, 137);
     wait_for_status(&node, "deaf", "terminated").await;

@@ -4,6 +4,8 @@ mod creation;
 mod rig;
 mod runtime;
 
+use std::fs;
+
 use ephemon_cgroup::{InForce, Setting};
 use ephemon_model::Limit;
 use serde_json::json;
@@ -30,6 +32,12 @@ fn at<T>(limit: Option<Limit<T>>) -> Option<T> {
     }
 }
 
+/// A command in a shell of its own, which another one outlives for a second: an agent that a busy machine
+/// keeps from the container's end has read by then what the kernel has counted.
+fn outlived(command: &str) -> String {
+    format!("({command}); code=$?; sleep 1; exit $code")
+}
+
 /// CPU, memory, tasks.
 fn limits(found: &InForce) -> [Option<u64>; 3] {
     [cpu_us(found), at(found.memory_bytes), at(found.pids)]
@@ -40,11 +48,12 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
     let Some(rig) = Rig::start() else { return };
     let agent = rig.agent(&[]);
     rig.pod("r1", &json!({SELECTED: "True"}), &json!({}));
+    let bomb = "n=0; while [ $n -lt 100 ]; do sleep 100 & n=$((n+1)); done";
     rig.add(
         "r1",
         &[
-            ("eater", "memory=32Mi", "exec tail /dev/zero"),
-            ("bomb", "pids=20", "n=0; while [ $n -lt 100 ]; do sleep 100 & n=$((n+1)); done"),
+            ("eater", "memory=32Mi", &outlived("tail /dev/zero")),
+            ("bomb", "pids=20", &outlived(bomb)),
             ("busy", "cpus=0.2,pids=50", "while :; do :; done"),
             ("free", "", WAIT),
             ("wrong", "cpus=lots", WAIT),
@@ -131,11 +140,21 @@ fn an_agent_that_was_killed_takes_up_its_limits_again_and_keeps_them_in_force() 
     assert_eq!(limits(&rig.in_force("r1", "kept")), [Some(100_000), None, Some(30)]);
     assert_eq!(limits(&rig.in_force("r1", "undone")), [None, Some(64 << 20), Some(40)]);
 
-    // Past the close looks at the start something sets them anew.
+    // Past the close looks at the start something sets them anew. On a busy machine one of these looks may
+    // still come, and take it for the runtime's doing. There are eight.
     std::thread::sleep(std::time::Duration::from_secs(3));
-    rig.set("r1", "kept", Setting::Pids { tasks: 4000 });
-    until(PATIENCE, || (limits(&rig.in_force("r1", "kept"))[2] == Some(30)).then_some(()))
-        .expect("the limit must be set again");
+    let said = |words: &str| second.log().matches(words).count();
+    let (close, late) = ("limits set after the runtime", "another process removed the limits");
+    for sets in 1..=9 {
+        rig.set("r1", "kept", Setting::Pids { tasks: 4000 });
+        until(PATIENCE, || (limits(&rig.in_force("r1", "kept"))[2] == Some(30)).then_some(()))
+            .expect("the limit must be set again");
+        until(PATIENCE, || (said(close) + said(late) >= sets).then_some(()))
+            .unwrap_or_else(|| panic!("{}", second.log()));
+        if said(late) > 0 {
+            break;
+        }
+    }
     results(&second, "restored", 1.0);
     second.stop();
 }
@@ -146,8 +165,14 @@ fn a_container_that_uses_more_than_its_new_limit_is_waited_for_or_killed() {
     let Some(rig) = Rig::start() else { return };
     rig.pod("r1", &json!({SELECTED: "True"}), &json!({}));
     let demo = programs::demo().display();
-    let time = if rig.is_v2() { "1000s" } else { "20s" };
-    let hold = format!("exec {demo} demo-part workload hold 64 {time} + sleep 1000s");
+    let hold = format!("{demo} demo-part workload hold 64 1000s");
+    let free = rig.scratch.path().join("free");
+    let hold = if rig.is_v2() {
+        format!("exec {hold}")
+    } else {
+        let waits = format!("until [ -e {} ]; do sleep 0.05; done", free.display());
+        format!("{hold} & holds=$!; {waits}; kill -9 $holds; exec sleep 1000")
+    };
     rig.add("r1", &[("holder", "memory=16Mi", &hold)]);
     rig.go();
     until(PATIENCE, || (rig.memory("r1", "holder")? > 60 << 20).then_some(()))
@@ -159,6 +184,7 @@ fn a_container_that_uses_more_than_its_new_limit_is_waited_for_or_killed() {
         until(PATIENCE, || agent.log().contains("retrying for").then_some(()))
             .unwrap_or_else(|| panic!("{}", agent.log()));
         assert_eq!(limits(&rig.in_force("r1", "holder")), [None; 3]);
+        fs::write(free, "").unwrap();
         results(&agent, "applied", 1.0);
         assert_eq!(limits(&rig.in_force("r1", "holder")), [None, Some(16 << 20), None]);
         assert!(rig.runs("r1", "holder"), "it lives on");
@@ -178,6 +204,8 @@ fn a_mount_that_is_read_only_is_one_error_that_says_what_to_change() {
     rig.add("r1", &[("one", "pids=30", WAIT), ("two", "memory=64Mi", WAIT)]);
     results(&agent, "failed", 2.0);
     assert_eq!(limits(&rig.in_force("r1", "one")), [None; 3]);
+    // The metric may be faster than the log.
+    until(PATIENCE, || agent.log().contains("ERROR").then_some(()));
     let log = agent.log();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{log}");

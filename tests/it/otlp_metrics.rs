@@ -20,6 +20,7 @@ use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Collector, Mood, Wire};
 use crate::support::process::until;
 use crate::support::programs;
+use crate::support::site::container::write_over;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
@@ -97,13 +98,12 @@ impl Node {
     }
 
     fn uses(&self, name: &str, usec: u64) {
-        fs::write(self.container(name).join("cpu.stat"), used(usec)).unwrap();
+        write_over(&self.container(name).join("cpu.stat"), &used(usec));
     }
 
     /// Its last process is gone.
     fn end(&self, name: &str) {
-        let events = self.container(name).join("cgroup.events");
-        fs::write(events, "populated 0\nfrozen 0\n").unwrap();
+        write_over(&self.container(name).join("cgroup.events"), "populated 0\nfrozen 0\n");
     }
 
     fn agent(&self, backend: &Backend, interval: &str, more: &[&str]) -> Agent {

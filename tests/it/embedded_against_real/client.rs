@@ -7,12 +7,13 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::{Method, Request};
 use kube::client::Body;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::node::Node;
 use super::words::neutral;
+use crate::support::real_node::api::client_of;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -49,9 +50,7 @@ pub(super) struct Watch {
 impl Client {
     pub(super) async fn connect(node: &impl Node) -> Self {
         let kubeconfig = Kubeconfig::read_from(node.kubeconfig()).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-        let inner = kube::Client::try_from(config).unwrap();
+        let inner = client_of(kubeconfig).await;
         Self { inner, node: node.name().to_owned(), image: node.image(), root: node.root() }
     }
 

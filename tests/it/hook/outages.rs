@@ -6,7 +6,8 @@ use std::time::Duration;
 use ephemon_demo::api::{Answer, Fault, Rule};
 use serde_json::{Value, json};
 
-use super::rig::Rig;
+use super::again_if;
+use super::rig::{Called, Rig};
 
 /// Everything a job asks of the API server.
 const ASKED: [&str; 6] = [
@@ -116,19 +117,25 @@ async fn a_log_that_breaks_off_is_taken_up_where_it_was() {
 
 #[tokio::test]
 async fn a_step_is_cancelled_in_time_though_the_api_server_does_not_answer() {
-    let Some(rig) = Rig::start().await else { return };
     let service = json!({"image": "db", "entryPointArgs": ["exec sleep 1000"]});
     let args = json!({"container": {"image": "foreign"}, "services": [service]});
-    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
-    assert_eq!(prepared.code, 0, "{prepared:?}");
-    let state = prepared.json()["state"].clone();
-    rig.api.faults().set(Fault::Hang);
-    // Neither has anything to end yet: the one asks for its container, the other has the service's
-    // name written.
-    let action = json!({"image": "init", "entryPoint": "true"});
-    let action = rig.begin("run_container_step", &action, &state).await;
-    let script = rig.begin("run_script_step", &rig.script("echo never"), &state).await;
-    let (action, script) = tokio::join!(action.cancel(), script.cancel());
+    // The hook has 0.7 s between its end and the third signal. On a busy machine that may be too little,
+    // but not every time.
+    let is_late = |(_, script): &(Called, Called)| script.code != 143;
+    let called = again_if(is_late, async || {
+        let rig = Rig::start().await?;
+        let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+        assert_eq!(prepared.code, 0, "{prepared:?}");
+        let state = prepared.json()["state"].clone();
+        rig.api.faults().set(Fault::Hang);
+        // Neither has anything to end yet: the one asks for its container, the other has the service's
+        // name written.
+        let action = json!({"image": "init", "entryPoint": "true"});
+        let action = rig.begin("run_container_step", &action, &state).await;
+        let script = rig.begin("run_script_step", &rig.script("echo never"), &state).await;
+        Some(tokio::join!(action.cancel(), script.cancel()))
+    });
+    let Some((action, script)) = called.await else { return };
     // At once; and after the second signal, just before the third.
     for (called, code) in [(action, 130), (script, 143)] {
         assert!(called.code == code && called.stdout.contains("cancelled"), "{called:?}");

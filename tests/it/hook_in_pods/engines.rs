@@ -17,6 +17,8 @@ use shown::{ERROR_LIMIT, Ended, Shown};
 
 /// The image as Docker's users write it.
 const IMAGE: &str = "nested:1";
+/// Seconds that containers are charged for after their final readings, most of all on a busy machine.
+const LAST_STEPS: f64 = 0.02;
 /// How many containers are over at once.
 const QUICK: usize = 6;
 
@@ -38,7 +40,10 @@ fn counted(output: &str) -> f64 {
 
 /// The container's own counter was read by a process of it that went on to print it and to end.
 fn assert_exact(ended: &Ended, own: f64) {
-    assert!(ended.cpu >= own && ended.cpu <= own * 1.01 + 0.03, "{ended:?} used {own} s");
+    // A residual lacks what neighbours used between the readings of their pod and of them.
+    let lacking = if ended.quality == "residual" { 0.03 } else { 0.0 };
+    let range = own - lacking..=own * 1.01 + 0.03;
+    assert!(range.contains(&ended.cpu), "{ended:?} used {own} s");
     assert!(["exact", "residual"].contains(&&*ended.quality), "{ended:?}");
 }
 
@@ -187,7 +192,8 @@ fn what_docker_makes_beside_the_pod_is_in_the_pods_books() {
         assert_shown(pod, shown);
         let ended: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
         // The pod's own values follow those of its containers within five seconds.
-        let is_same = |beside: &f64| (beside - ended).abs() <= ended * ERROR_LIMIT;
+        let is_same =
+            |beside: &f64| (beside - ended).abs() <= (ended * ERROR_LIMIT).max(LAST_STEPS);
         shown.until(&format!("{ended} s beside the pod"), |shown| {
             shown.cpu_beside().filter(is_same)
         });

@@ -85,6 +85,7 @@ fn the_installed_agent_survives_all_attacks_at_once_and_a_job_beside_them_is_exa
         "the job's container used {own} s; the agent at most {} KiB",
         peak(&site, &agent) / 1024
     );
+    agent.until_ready();
     assert_alive(&site, &agent);
 }
 

@@ -7,8 +7,8 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::nri::until_taken;
-use super::runner::{Runner, container, job};
+use super::nri::{in_time, until_taken};
+use super::runner::{Called, Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::agent::Agent;
 use crate::support::exposition::Ledger;
@@ -19,6 +19,8 @@ use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
 const IN_FRONT: &str = "/ephemon/bin/ephemon-init --in-front -- ";
 /// What the hook says of an action without init.
 const WITHOUT: &str = "runs without ephemon-init";
+/// What it says of any such container that it has waited for.
+const NOT_IN_FRONT: &str = "has not put ephemon-init in front";
 
 /// A runner whose hook asks.
 fn asking(site: &Site, name: &str) -> Runner {
@@ -67,31 +69,71 @@ fn counted(agent: &Agent, result: &str) -> f64 {
     ledger.sum("ephemon_agent_inits_at_creation_total", &labels).unwrap_or_default()
 }
 
+/// Calls an action with init in front: in the pod of the action before it, or in a fresh one where the agent
+/// was late. The hook, too, gives init a moment only.
+fn act(
+    site: &Site,
+    agent: &Agent,
+    (name, place): (&str, &mut Option<(Runner, Value)>),
+    call: impl Fn(&Runner, &Value) -> Called,
+) -> Called {
+    in_time(agent, |attempt| {
+        let fresh = || {
+            let runner = asking(site, &format!("{name}-{attempt}"));
+            let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+            (runner, state)
+        };
+        let (runner, state) = place.take().unwrap_or_else(fresh);
+        let before = counted(agent, "applied");
+        let called = call(&runner, &state);
+        // One that is cancelled at once may be so before the hook says that it has no init.
+        let is_applied = (counted(agent, "applied") - before).to_string() == "1";
+        if !is_applied || called.stdout.contains(WITHOUT) {
+            return None;
+        }
+        *place = Some((runner, state));
+        Some(called)
+    })
+}
+
 #[test]
 fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() {
     let Some(site) = Site::start() else { return };
     let agent = agent(&site);
     forbid_exec(&site);
-    let runner = asking(&site, "runner-1");
     let script = "echo $PASSWORD; sleep 1; echo ready > /srv/who; httpd -p 80 -h /srv; sleep 1000";
     let options = "--name web --ulimit nofile=512:512 --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s --health-retries 60";
     let database = container(POSTGRES, &json!({"createOptions": "--name db"}));
     let dying = web("while ! test -e /go; do sleep 0.1; done; exit 5", "--name dying");
     let services = [web(script, options), database, dying];
-    let prepared = runner.prepare_called(&job(BUSYBOX, ""), &services);
-    assert_eq!(prepared.code, 0, "{prepared:?}\n{}", agent.log());
+    let (runner, prepared) = in_time(&agent, |attempt| {
+        let runner = asking(&site, &format!("runner-1-{attempt}"));
+        let before = counted(&agent, "applied");
+        let prepared = runner.prepare_called(&job(BUSYBOX, ""), &services);
+        if prepared.stdout.contains(NOT_IN_FRONT) {
+            return None;
+        }
+        assert_eq!(prepared.code, 0, "{prepared:?}\n{}", agent.log());
+        // The hook says nothing of a service that it does not wait for.
+        let is_in_front = |name| command(&site, &runner.name, name).starts_with(IN_FRONT);
+        if !["busybox", "postgres", "busybox-2"].into_iter().all(is_in_front) {
+            return None;
+        }
+        let applied = counted(&agent, "applied") - before;
+        assert_eq!(applied.to_string(), "3", "{}", agent.log());
+        Some((runner, prepared))
+    });
     assert!(!prepared.stdout.contains("::warning::"), "{prepared:?}");
     let state = prepared.json()["state"].clone();
     // It was waited for until its own command said so.
     let step = runner.script(&state, "wget -qO- http://web/who; wget -qO- http://db:5432/port");
     assert_eq!(step.stdout, "ready\n5432\n", "{step:?}");
-    let line = command(&site, "runner-1", "busybox");
+    let line = command(&site, &runner.name, "busybox");
     assert!(line.starts_with(&format!("{IN_FRONT}sh -c echo $PASSWORD;")), "{line}");
-    assert_eq!(command(&site, "runner-1", "postgres"), format!("{IN_FRONT}/entry.sh "));
-    assert_eq!(counted(&agent, "applied").to_string(), "3", "{}", agent.log());
-    let id = site.until_status("runner-1", "busybox-2", id_of);
+    assert_eq!(command(&site, &runner.name, "postgres"), format!("{IN_FRONT}/entry.sh "));
+    let id = site.until_status(&runner.name, "busybox-2", id_of);
     fs::write(format!("/proc/{}/root/go", site.host_pid_of(&id)), "").unwrap();
-    site.end_of("runner-1", "busybox-2");
+    site.end_of(&runner.name, "busybox-2");
     let log = site.log_of(&runner, "busybox");
     assert!(log.contains("***") && !log.contains("hunter2"), "{log}");
 
@@ -102,7 +144,7 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
     assert!(matches!(told[..], [one] if one.contains("exit code 5")), "{cleaned:?}");
     for service in ["busybox", "postgres"] {
         // Before the pod's end, which is not asked for.
-        site.end_of("runner-1", service);
+        site.end_of(&runner.name, service);
         let journal = runner.directory.volume("ephemon/journal").join(format!("{service}.jsonl"));
         let journal = fs::read_to_string(journal).unwrap();
         assert!(journal.contains("\"step_ended\"") && journal.contains("cpu"), "{journal}");
@@ -115,13 +157,11 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
         let options =
             "--health-cmd \"echo not well; false\" --health-interval 100ms --health-retries 2";
         let services = [web(script, options)];
-        // The runtime does not wait for an agent that a busy machine keeps from its answer.
-        let in_front = (0..5).find_map(|attempt| {
+        let called = in_time(&agent, |attempt| {
             let runner = asking(&site, &format!("runner-{}-{attempt}", number + 2));
             let called = runner.prepare_called(&job(BUSYBOX, ""), &services);
-            (!called.stdout.contains("has not put ephemon-init in front")).then_some(called)
+            (!called.stdout.contains(NOT_IN_FRONT)).then_some(called)
         });
-        let called = in_front.unwrap_or_else(|| panic!("not once in time:\n{}", agent.log()));
         assert!(called.code == 1 && called.says(words), "{called:?}");
     }
 }
@@ -130,27 +170,36 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
 fn an_action_of_its_images_own_entrypoint_has_streams_and_can_be_cancelled() {
     let Some(site) = Site::start() else { return };
     let agent = agent(&site);
-    let runner = asking(&site, "runner-1");
-    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let mut place = None;
     let over = json!({"environmentVariables": {"TOOL": "of the workflow"}});
-    let tool = runner.call("run_container_step", &container(TOOL, &over), &state);
+    let tool = act(&site, &agent, ("streams", &mut place), |runner, state| {
+        runner.call("run_container_step", &container(TOOL, &over), state)
+    });
     let own = "tool: of the workflow, 3 from the image as 1000 in /srv\n";
     assert!(tool.code == 3 && tool.stdout.starts_with(own), "{tool:?}\n{}", agent.log());
-    assert!(!tool.stdout.contains(WITHOUT), "{tool:?}");
     assert_eq!(tool.stderr, "to stderr\n");
     let over = json!({"entryPointArgs": ["0", "\"of the step\""], "workingDirectory": "/__w/r/r"});
-    let tool = runner.call("run_container_step", &container(TOOL, &over), &state);
+    let tool = act(&site, &agent, ("arguments", &mut place), |runner, state| {
+        runner.call("run_container_step", &container(TOOL, &over), state)
+    });
     let own = "tool: its own, 0 of the step as 1000 in /__w/r/r\n";
     assert_eq!((tool.code, &*tool.stdout), (0, own), "{tool:?}");
 
     let script = "\"echo on > begun; exec sleep 1000\"";
     let over = json!({"entryPointArgs": ["sh", "-c", script], "workingDirectory": "/__w/r/r"});
-    let long = runner.begin("run_container_step", &container(BUSYBOX, &over), &state);
-    until(PATIENCE, || (!runner.read("r/r/begun").is_empty()).then_some(())).expect("it runs");
-    long.signal(Signal::INT);
-    assert_eq!(long.finish().code, 130);
-    site.end_of("runner-1", "step-3");
-    assert_eq!(counted(&agent, "applied").to_string(), "3", "{}", agent.log());
+    let long = act(&site, &agent, ("cancelled", &mut place), |runner, state| {
+        let long = runner.begin("run_container_step", &container(BUSYBOX, &over), state);
+        until(PATIENCE, || (!runner.read("r/r/begun").is_empty()).then_some(())).expect("it runs");
+        long.signal(Signal::INT);
+        long.finish()
+    });
+    assert_eq!(long.code, 130, "{long:?}");
+    let (runner, state) = place.expect("the last action's");
+    let pod = site.pod(&runner.name);
+    let all = pod["spec"]["ephemeralContainers"].as_array().unwrap().iter();
+    let steps = all.filter_map(|one| one["name"].as_str().filter(|name| name.starts_with("step")));
+    let ends: Vec<_> = steps.map(|name| site.end_of(&runner.name, name)).collect();
+    assert!(!ends.is_empty(), "{pod}");
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
     assert_eq!(site.secrets(), Vec::<String>::new());
 }
@@ -232,11 +281,20 @@ fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
         assert!(line.starts_with("tr "), "{name}: {line}\n{}", agent.log());
     }
     assert_eq!(counted(&agent, "applied").to_string(), "0");
-    // The volume is anybody's who makes the pod: what he puts there runs as his container would.
-    let id = site.until_status("selected", "own", id_of);
-    let own = format!("/proc/{}/root/ephemon/bin", site.host_pid_of(&id));
-    assert!(fs::read_dir(own).unwrap().next().is_none());
-    let reason = attach(&site, "selected", "as-the-hook", &programs(true, "/ephemon/bin"));
+    let reason = in_time(&agent, |attempt| {
+        let name = format!("asking-{attempt}");
+        pod(&name, &site.labels());
+        // The volume is anybody's who makes the pod: what he puts there runs as his container would.
+        let id = site.until_status(&name, "own", id_of);
+        let own = format!("/proc/{}/root/ephemon/bin", site.host_pid_of(&id));
+        assert!(fs::read_dir(own).unwrap().next().is_none());
+        let before = counted(&agent, "applied");
+        let reason = attach(&site, &name, "as-the-hook", &programs(true, "/ephemon/bin"));
+        if reason == "Completed" {
+            return None;
+        }
+        assert_eq!((counted(&agent, "applied") - before).to_string(), "1", "{}", agent.log());
+        Some(reason)
+    });
     assert_eq!(reason, "StartError");
-    assert_eq!(counted(&agent, "applied").to_string(), "1");
 }

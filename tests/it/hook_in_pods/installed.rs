@@ -136,12 +136,15 @@ impl Installed {
     }
 
     /// The messages of its log that are no information, without those about other sites' pods: such a pod
-    /// may just be going when the agent starts.
+    /// may just be going when the agent starts; and without answers that came too late on a busy machine and
+    /// were asked for again.
     pub(super) fn complaints(&self) -> Vec<String> {
         let is_harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
         let is_others = |line: &&str| line.contains("runners-") && !line.contains(&self.namespace);
         let log = self.log();
-        let complaints = log.lines().filter(|line| !is_harmless(line) && !is_others(line));
+        let is_late = |line: &&str| line.contains("no answer in ") && line.contains("retrying");
+        let complaints =
+            log.lines().filter(|line| !is_harmless(line) && !is_others(line) && !is_late(line));
         complaints.map(str::to_owned).collect()
     }
 

@@ -108,10 +108,13 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     let script = "echo seen from afar; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
     assert_eq!(runner.script(&state, script).code, 0);
-    let listed = plugin.until_printed(&["jobs", "-n", site.namespace()], RUNNER);
-    assert!(listed.contains("▶ running") && listed.contains("o/r"), "{listed}");
-    let tree = plugin.until_printed(&["job", RUNNER], "__run");
-    assert!(tree.contains("container job") && tree.contains("prepare_job"), "{tree}");
+    let jobs = ["jobs", "-n", site.namespace()];
+    for part in [RUNNER, "▶ running", "o/r"] {
+        plugin.until_printed(&jobs, part);
+    }
+    for part in ["__run", "container job", "prepare_job"] {
+        plugin.until_printed(&["job", RUNNER], part);
+    }
     plugin.until_printed(&["logs", RUNNER, "--container", "job"], "seen from afar");
     plugin.until_printed(&["top", "--containers"], RUNNER);
     let why = plugin.until_printed(&["why", RUNNER], "The longest step");

@@ -2,14 +2,15 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::config::Kubeconfig;
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::runner::Runner;
 use super::site::{PATIENCE, Site};
 use crate::support::process::until;
 use crate::support::real_node::NODE;
+use crate::support::real_node::api::client_of;
 use crate::support::workflow_images::BUSYBOX;
 
 /// The account of a runner, with the token of one of its pods.
@@ -50,9 +51,7 @@ impl<'a> Account<'a> {
                 ..Default::default()
             };
         }
-        let config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Client::try_from(config.unwrap()).unwrap()
+        client_of(kubeconfig).await
     }
 
     /// Runs kubectl as this account; what it says on failure.

@@ -23,7 +23,7 @@ use crate::support::process::{kill, until};
 /// Who the runner is.
 const UID: u32 = 1001;
 /// Longest call.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 /// What the runner has below its own directory.
 const WORK: &str = "/home/runner/_work";
 /// Where the job works.
@@ -79,7 +79,7 @@ impl Runner {
         // What the kubelet gave the container is what the runner hands on.
         let mut env = environment_of(pid);
         env.extend([
-            ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS".to_owned(), "60".to_owned()),
+            ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS".to_owned(), "150".to_owned()),
             ("GITHUB_ACTION".to_owned(), "__run".to_owned()),
             // Whose containers they are is then the test's to say; `standby` sets another number.
             ("EPHEMON_STANDBY".to_owned(), "0".to_owned()),

@@ -1,6 +1,7 @@
 //! A namespace of a real node for one scenario: account, role and policies as shipped, and runners'
 //! pods made of the values as shipped.
 
+use std::fs;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -187,10 +188,17 @@ impl Site {
         self.node.cri()
     }
 
-    /// This machine's number of a container's first process.
+    /// This machine's number of a container's first process, once that is the container's own: a container
+    /// runs by the API while the runtime's process has still to start it.
     pub(super) fn host_pid_of(&self, id: &str) -> i32 {
         let pid = self.cri().container_pid(id).expect("the container runs");
-        self.node.host_pid(pid).expect("its process is there")
+        let host = self.node.host_pid(pid).expect("its process is there");
+        let is_started = || {
+            let name = fs::read_to_string(format!("/proc/{host}/comm")).unwrap_or_default();
+            (!name.starts_with("runc") && !name.starts_with("crun")).then_some(())
+        };
+        until(PATIENCE, is_started).expect("the runtime starts the container's own process");
+        host
     }
 
     /// A pod as the API has it.
@@ -246,7 +254,7 @@ impl Site {
         // One file for each time that the kubelet started it.
         let directory = pod.join(container);
         let files = (0..9).map(|attempt| directory.join(format!("{attempt}.log")));
-        let text: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+        let text: String = files.filter_map(|file| fs::read_to_string(file).ok()).collect();
         let lines = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
         lines.fold(String::new(), |all, line| all + line + "\n")
     }
@@ -286,7 +294,7 @@ fn shipped(kubectl: &Kubectl) -> &'static str {
         let folder = parts::repository().join("deploy/hook");
         let kustomization = output(kubectl.command(&["kustomize"]).arg(&folder));
         let more = ["rbac-exec.yaml", "rbac-events.yaml"];
-        let more = more.map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
+        let more = more.map(|file| fs::read_to_string(folder.join(file)).unwrap());
         [&[kustomization][..], &more].concat().join("\n---\n")
     })
 }

@@ -106,7 +106,7 @@ impl<'a> Person<'a> {
     fn remove(&self) {
         self.helm(&["uninstall", "ephemon", "--wait"]);
         self.agents.until_none();
-        self.site.kubectl().run(&["delete", "namespace", NAMESPACE, "--timeout=90s"]);
+        self.site.kubectl().run(&["delete", "namespace", NAMESPACE, "--timeout=5m"]);
     }
 }
 

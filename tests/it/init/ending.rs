@@ -50,10 +50,10 @@ fn nothing_of_a_cancelled_step_is_left_when_its_end_is_told() {
     for start in starts() {
         let init = Init::start(start, &[]);
         let group = init.path("group");
-        // What holds much memory takes a while to die.
+        // What holds memory takes a while to die; much more takes a busy machine longer than init waits.
         let script = format!(
             "trap 'exit 5' INT; \
-             {{ head -c 200000000 /dev/zero; echo $$ > {}; sleep 1000; }} 2> /dev/null \
+             {{ head -c 50000000 /dev/zero; echo $$ > {}; sleep 1000; }} 2> /dev/null \
              | tail > /dev/null 2>&1 & wait",
             group.display()
         );

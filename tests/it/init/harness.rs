@@ -144,7 +144,7 @@ impl Init {
         let log = |name| File::create(root.join(name)).expect("a file");
         process
             .args(["--hosts".as_ref(), root.join("hosts").as_os_str()])
-            .args(["--patience", if start == Start::Impatient { "2000" } else { "30000" }])
+            .args(["--patience", if start == Start::Impatient { "5000" } else { "30000" }])
             // More options of init may stand before the command.
             .args(command.first().is_none_or(|word| !word.starts_with("--")).then_some("--"))
             .args(command)

@@ -23,9 +23,9 @@ fn a_container_that_no_hook_comes_to_ends_and_is_no_success() {
 #[test]
 fn a_container_that_a_hook_has_come_to_or_that_has_its_own_command_waits_for_no_other() {
     let job = Init::start(Start::Impatient, &JOB);
-    let own = Init::start_with(Start::Impatient, &STEP, &["sleep", "3"]);
-    let unread = Init::start_with(Start::Impatient, &[(env::ROLE, "service")], &[]);
     drop(job.client());
+    let own = Init::start_with(Start::Impatient, &STEP, &["sleep", "6"]);
+    let unread = Init::start_with(Start::Impatient, &[(env::ROLE, "service")], &[]);
     assert_eq!(own.wait(), 0, "it lives as long as its command, which is longer than it waits");
     assert_eq!((job.stop(), unread.stop()), (0, 0));
 }

@@ -2,7 +2,7 @@
 //! namespaces of their own, brought up by `tests/node/up`. Nothing of it outlives this process:
 //! the node ends when its standard input does.
 
-mod api;
+pub(crate) mod api;
 pub(crate) mod definitions;
 mod kubectl;
 pub(crate) mod registry;

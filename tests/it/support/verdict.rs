@@ -58,9 +58,10 @@ pub(crate) fn is_shown(ledger: &Ledger, truth: &Truth) -> bool {
 /// agent calls it exact. What it calls a residual may hold some of what others of the pod used
 /// meanwhile: the figures of a pod together are within 1 %, or [`slack`] for each container.
 ///
-/// Of a hundred containers one may be off by [`TICK`] and still be called exact: where the processor
-/// is taken from a process in its last steps, these are charged when it runs again, and if another
-/// container of the pod ends meanwhile it is that one's residual. The pod's sum holds all the same.
+/// Of a hundred containers, or of fewer, one may be off by [`TICK`] and still be called exact: where the
+/// processor is taken from a process in its last steps, these are charged when it runs again, and if
+/// another container of the pod ends meanwhile it is that one's residual. The pod's sum holds all the
+/// same.
 ///
 /// # Panics
 /// With a list of all that is wrong.
@@ -97,7 +98,7 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
             if off > TICK + ROUNDING { writeln!(wrong, "{line}").unwrap() } else { late.push(line) }
         }
     }
-    if late.len() > truths.len() / 100 {
+    if late.len() > truths.len().div_ceil(100) {
         writeln!(wrong, "{}", late.join("\n")).unwrap();
     }
     for ((namespace, pod), Sum { known, shown, of }) in pods {
@@ -113,7 +114,7 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
 const ROUNDING: f64 = 1e-6;
 
 /// A tick of the scheduler at 100 Hz, in seconds.
-const TICK: f64 = 0.010;
+pub(crate) const TICK: f64 = 0.010;
 
 /// CPU seconds of a pod's containers.
 #[derive(Default)]

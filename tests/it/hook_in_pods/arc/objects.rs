@@ -163,7 +163,7 @@ impl<'a> Arc<'a> {
     }
 
     /// A pod that hook v0.7 creates for the container of a runner's job and a service of it; its name. The
-    /// volume is the runner's claim, for which the node has no storage.
+    /// volume is the runner's claim, for which the node has no storage. Its work is done.
     pub(super) fn pod_of_job(&self, runner: &str) -> String {
         let name = format!("{runner}-workflow");
         let containers = json!([
@@ -172,6 +172,7 @@ impl<'a> Arc<'a> {
         ]);
         let metadata = json!({"name": name, "labels": {"runner-pod": runner}, "annotations": {}});
         self.pod(metadata, json!({"containers": containers}));
+        self.has_worked(&name);
         name
     }
 
@@ -206,7 +207,7 @@ impl<'a> Arc<'a> {
         until(PATIENCE, over).unwrap_or_else(|| panic!("{:?}", pods()))
     }
 
-    /// A pod that hook v0.8 creates for a runner's job; its name.
+    /// A pod that hook v0.8 creates for a runner's job, its work done; its name.
     pub(super) fn workflow_pod(&self, runner: &str, suffix: &str) -> String {
         let name = format!("{runner}-{suffix}");
         let container = hooks_container;
@@ -220,7 +221,13 @@ impl<'a> Arc<'a> {
             json!({"name": name, "labels": {"runner-pod": runner}}),
             json!({"containers": containers, "initContainers": init}),
         );
+        self.has_worked(&name);
         name
+    }
+
+    /// Waits for the end of [`WORK`]: a pod that is deleted earlier has used nothing on a busy machine.
+    fn has_worked(&self, pod: &str) {
+        self.run_in(pod, "job", "until pidof tail; do sleep 0.1; done");
     }
 
     /// The container hook deletes such a pod at once.
@@ -245,7 +252,11 @@ impl<'a> Arc<'a> {
     }
 
     fn inside(&self, pod: &str, script: &str) {
-        let words = ["exec", pod, "-n", self.site.namespace(), "-c", "runner", "--"];
+        self.run_in(pod, "runner", script);
+    }
+
+    fn run_in(&self, pod: &str, container: &str, script: &str) {
+        let words = ["exec", pod, "-n", self.site.namespace(), "-c", container, "--"];
         self.site.kubectl().run(&[&words[..], &["sh", "-c", script]].concat());
     }
 

@@ -207,6 +207,8 @@ fn manifest(namespace: &str, form: Form) -> Value {
         dind["startupProbe"] = json!({
             "exec": {"command": ["docker", "info"]},
             "initialDelaySeconds": 0, "failureThreshold": 24, "periodSeconds": 5,
+            // Not in the chart: one second is too short for a busy machine.
+            "timeoutSeconds": 20,
         });
         spec["initContainers"] = json!([externals, dind]);
         spec["containers"] = json!([runner]);

@@ -22,6 +22,15 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("serviceaccount", "api/v1", "serviceaccounts"),
 ];
 
+/// A client of a node's API, real or embedded.
+pub(crate) async fn client_of(kubeconfig: Kubeconfig) -> kube::Client {
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    // The node is on this machine, whatever the environment says.
+    config.proxy_url = None;
+    kube::Client::try_from(config).unwrap()
+}
+
 /// A client with the rights of a kubeconfig.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -33,14 +42,7 @@ pub(crate) struct Api {
 impl Api {
     pub(super) fn new(kubeconfig: &Path) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-        let client = wait(async move {
-            let options = KubeConfigOptions::default();
-            let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-            // The node is on this machine, whatever the environment says.
-            config.proxy_url = None;
-            kube::Client::try_from(config).unwrap()
-        });
-        Self { client }
+        Self { client: wait(client_of(kubeconfig)) }
     }
 
     /// An object, if it is there.

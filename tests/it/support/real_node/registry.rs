@@ -105,9 +105,14 @@ pub(crate) fn visits(names: &[&str]) -> Vec<Visit> {
     VISITS.of(names)
 }
 
-/// Whether the runtime has come for an image of this name below `hang/`.
+/// Whether the runtime has come for an image of this name: `NAME` below `hang/`, `GROUP-NAME` below `meet/`.
 pub(crate) fn has_come(name: &str) -> bool {
     VISITS.has_come(name)
+}
+
+/// Counts an image of a group below `meet/` as asked for, without a runtime that comes for it.
+pub(crate) fn ask(group: &str, name: &str) {
+    VISITS.join(group, name);
 }
 
 /// The answer for `NAME/manifests/REFERENCE` or `NAME/blobs/DIGEST`, whose file takes so long.

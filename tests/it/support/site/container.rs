@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -33,6 +33,15 @@ pub(super) struct Place {
     pub(super) cgroup: PathBuf,
 }
 
+/// Puts a text in the place of a file's, in one step: an agent that reads it meanwhile must not find it
+/// empty. Of a longer one before there remain empty lines, which say nothing.
+pub(crate) fn write_over(path: &Path, text: &str) {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+    let before = usize::try_from(file.metadata().unwrap().len()).unwrap();
+    let rest = "\n".repeat(before.saturating_sub(text.len()));
+    file.write_all_at(format!("{text}{rest}").as_bytes(), 0).unwrap();
+}
+
 // === impl Place ===
 
 impl Place {
@@ -42,7 +51,7 @@ impl Place {
 
     /// What a file of its group says from now on.
     fn count(&self, file: &str, text: &str) {
-        fs::write(self.cgroup.join(file), text).unwrap();
+        write_over(&self.cgroup.join(file), text);
     }
 
     /// Its last process is gone, and the runtime removes its group.

@@ -59,22 +59,29 @@ impl Visits {
         self.state().as_ref().is_some_and(|state| state.came.contains(name))
     }
 
-    /// Waits until so many images of the group were asked for as `COUNT/GROUP/NAME/…` says; returns
-    /// `GROUP-NAME/…`.
-    pub(super) fn meet(&self, path: &str) -> Option<String> {
-        let mut parts = path.splitn(4, '/');
-        let count: usize = parts.next()?.parse().ok()?;
-        let (group, name, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    /// An image of this group was asked for.
+    pub(super) fn join(&self, group: &str, name: &str) {
         let mut state = self.state();
         let known = &mut state.get_or_insert_default().groups;
         known.entry(group.to_owned()).or_default().insert(name.to_owned());
         self.arrival.notify_all();
+    }
+
+    /// Waits until so many images of the group were asked for as `COUNT/GROUP/NAME/…` says; returns
+    /// `GROUP-NAME/…`, for which a runtime came.
+    pub(super) fn meet(&self, path: &str) -> Option<String> {
+        let mut parts = path.splitn(4, '/');
+        let count: usize = parts.next()?.parse().ok()?;
+        let (group, name, rest) = (parts.next()?, parts.next()?, parts.next()?);
+        let given = format!("{group}-{name}/{rest}");
+        self.came(&given);
+        self.join(group, name);
         let few = |state: &mut Option<State>| {
             let known = state.as_ref().and_then(|state| state.groups.get(group));
             known.is_none_or(|names| names.len() < count)
         };
-        drop(self.arrival.wait_while(state, few).unwrap_or_else(PoisonError::into_inner));
-        Some(format!("{group}-{name}/{rest}"))
+        drop(self.arrival.wait_while(self.state(), few).unwrap_or_else(PoisonError::into_inner));
+        Some(given)
     }
 
     fn state(&self) -> MutexGuard<'_, Option<State>> {
