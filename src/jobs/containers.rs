@@ -220,7 +220,7 @@ impl Part<'_> {
             started_ns,
             taken_ns: self.taken.filter(|ns| *ns >= life.start.ns && window.holds(*ns)),
             pull: self.pull(life.start.ns),
-            outcome: ci_pod::outcome(self.ci(), self.outcome(run, figures, window.end)),
+            outcome: ci_pod::outcome(self.ci(), self.outcome(run, figures, window.end, job_evidence)),
             figures,
             proof,
             log: job_evidence.logs.get(&self.name).copied(),
@@ -279,7 +279,13 @@ impl Part<'_> {
         Some(Pull { start_ns, end_ns, bytes, is_ahead: false })
     }
 
-    fn outcome(&self, run: Option<&Sighted>, figures: Figures, end: Option<Stamp>) -> Outcome {
+    fn outcome(
+        &self,
+        run: Option<&Sighted>,
+        figures: Figures,
+        end: Option<Stamp>,
+        job_evidence: &JobEvidence,
+    ) -> Outcome {
         let told = run.and_then(|run| run.exit.as_ref());
         let code = told.map(|exit| exit.code);
         let code = code.or_else(|| Some(i32::from(self.init?.ended?.1)));
@@ -297,7 +303,12 @@ impl Part<'_> {
             hooks && (self.ci().is_some() || self.stopping.is_some_and(|from| end.ns >= from));
         let Some(code) = code else {
             // Nobody saw its end: the pod went with it, and it was to go.
-            return if stopped { Outcome::SUCCESS } else { Outcome::error(Fault::Lost, None) };
+            if stopped {
+                return Outcome::SUCCESS;
+            }
+            // A runner that has said how its job ended ends next. The kubelet may tell of that too late.
+            let is_done = self.role == Role::Runner && job_evidence.completed.is_some();
+            return if is_done { Outcome::UNKNOWN } else { Outcome::error(Fault::Lost, None) };
         };
         let killed = figures.oom_kills.is_some_and(|kills| kills > 0) && code != 0;
         let told_to_stop = stopped && STOPPED.contains(&code);

@@ -144,6 +144,23 @@ fn a_runner_that_crashes_is_an_error_and_one_that_is_told_to_stop_a_cancellation
 }
 
 #[test]
+fn a_runner_whose_exit_is_told_too_late_has_not_failed_once_it_has_said_how_its_job_ended() {
+    let outcome = |says_so: bool| {
+        let mut story = Story::idle();
+        story.runner(9, "Running job: test");
+        if says_so {
+            story.runner(62, "Job test completed with result: Failed");
+        }
+        story.sighted("runner", |one| one.exit = None);
+        story.pieces.push(Evidence::Gone { at_ns: s(80) });
+        let job = job(&story);
+        job.containers.iter().find(|one| &*one.name == "runner").map(|one| one.outcome)
+    };
+    assert_eq!(outcome(true), Some(Outcome::UNKNOWN));
+    assert_eq!(outcome(false), Some(Outcome::error(Fault::Lost, None)));
+}
+
+#[test]
 fn what_the_runner_says_goes_before_its_end_and_a_killed_worker_is_named() {
     let told = |kills, result: &str| {
         let mut story = runner_dies(137, "OOMKilled", kills);
