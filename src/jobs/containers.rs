@@ -220,7 +220,10 @@ impl Part<'_> {
             started_ns,
             taken_ns: self.taken.filter(|ns| *ns >= life.start.ns && window.holds(*ns)),
             pull: self.pull(life.start.ns),
-            outcome: ci_pod::outcome(self.ci(), self.outcome(run, figures, window.end, job_evidence)),
+            outcome: ci_pod::outcome(
+                self.ci(),
+                self.outcome(run, figures, window.end, job_evidence),
+            ),
             figures,
             proof,
             log: job_evidence.logs.get(&self.name).copied(),
