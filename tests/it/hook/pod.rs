@@ -2,6 +2,7 @@
 //! its own namespaces with the volumes its spec names, and answers for logs and exec. What an
 //! image does is in its name.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -45,6 +46,9 @@ pub(super) struct Pod {
     store: Store,
     directory: PathBuf,
     containers: Mutex<Vec<Container>>,
+    /// The processes that make namespaces of containers which are not shown yet; none once all is ended,
+    /// after which nothing may start.
+    starting: Mutex<Option<BTreeSet<u32>>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +66,12 @@ struct Container {
 
 impl Pod {
     pub(super) fn new(store: Store, directory: &Path) -> Arc<Self> {
-        Arc::new(Self { store, directory: directory.to_owned(), containers: Mutex::default() })
+        Arc::new(Self {
+            store,
+            directory: directory.to_owned(),
+            containers: Mutex::default(),
+            starting: Mutex::new(Some(BTreeSet::new())),
+        })
     }
 
     /// Starts every ephemeral container once.
@@ -105,14 +114,15 @@ impl Pod {
         PathBuf::from(format!("/proc/{first}/root/proc/{}", pid.trim()))
     }
 
-    /// Ends every container with all its processes.
+    /// Ends every container with all its processes, for good.
     pub(super) fn kill(&self) {
+        for maker in self.starting.lock().unwrap().take().into_iter().flatten() {
+            kill(maker);
+        }
         for container in self.containers.lock().unwrap().iter() {
             // The first process by itself as well: one that became another user is not taken along.
             for pid in [container.pid, container.maker].into_iter().flatten() {
-                let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-                // One that has ended is ended.
-                rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL).ok();
+                kill(pid);
             }
         }
     }
@@ -190,7 +200,13 @@ impl Pod {
         }
         command.extend(words(container, "args"));
         let options = if image == "noexec" { "noexec" } else { "" };
-        let mut child = self.command(container, name, options, &command, &env).spawn().unwrap();
+        let mut child = {
+            let mut starting = self.starting.lock().unwrap();
+            let Some(starting) = starting.as_mut() else { return };
+            let child = self.command(container, name, options, &command, &env).spawn().unwrap();
+            starting.insert(child.id());
+            child
+        };
         let log = Arc::new(Mutex::new(fs::File::create(self.log_path(name)).unwrap()));
         let pipes: [(&str, Box<dyn Read + Send>); 2] = [
             ("stdout", Box::new(child.stdout.take().unwrap())),
@@ -210,6 +226,9 @@ impl Pod {
         };
         let state = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
         self.publish(name, &state, first.map(|first| (first, child.id())), env);
+        if let Some(starting) = &mut *self.starting.lock().unwrap() {
+            starting.remove(&child.id());
+        }
         let status = child.wait().unwrap();
         drop(copies.map(std::thread::JoinHandle::join));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
@@ -326,6 +345,12 @@ impl Runtime for Pod {
         process.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(env.iter().cloned());
         Ok(process)
     }
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // One that has ended is ended.
+    rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL).ok();
 }
 
 /// The first process of the namespaces that `maker` made, once its root is the container's: before
