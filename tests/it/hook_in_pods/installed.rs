@@ -172,7 +172,13 @@ impl Installed {
             self.scrape_into(&mut ledger)?;
             satisfied(&ledger)
         })
-        .unwrap_or_else(|| panic!("not in the metrics: {}\n{}", ledger.last_question(), self.log()))
+        .unwrap_or_else(|| {
+            let page = self.get("/metrics").map(|answer| answer.body).unwrap_or_default();
+            let is_own = |line: &&str| line.contains(&self.namespace) && !line.contains("_bucket");
+            let own: Vec<_> = page.lines().filter(is_own).collect();
+            let (question, log) = (ledger.last_question(), self.log());
+            panic!("not in the metrics: {question}\n{}\n{log}", own.join("\n"))
+        })
     }
 }
 
