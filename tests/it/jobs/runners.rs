@@ -54,6 +54,13 @@ fn a_runner_that_is_oom_killed_makes_an_error_of_its_job_and_a_debugger_nothing(
     pod.debug("debugger-a");
     let debugger = pod.start("debugger-a", &agent);
     pod.end("debugger-a", debugger, 1, "Error");
+    // It ends when the agent sees it end.
+    let is_over = |line: &str| {
+        line.starts_with("ephemon_container_end_time_seconds{") && line.contains("\"debugger-a\"")
+    };
+    let page = || agent.get("/metrics", crate::support::agent::TEXT).body;
+    until(PATIENCE, || page().lines().any(is_over).then_some(()))
+        .unwrap_or_else(|| panic!("{}", agent.log()));
     pod.runner_says("Running job: Build");
     let prepare = JobPod::call(Phase::PrepareJob, None);
     pod.ask("job", "job");
@@ -107,7 +114,7 @@ fn a_runner_that_is_oom_killed_makes_an_error_of_its_job_and_a_debugger_nothing(
     }
     assert_eq!(counted(&agent, "ephemon_job_containers_total"), 1);
     assert_eq!(counted(&agent, "ephemon_job_started_total"), 1);
-    let page = agent.get("/metrics", crate::support::agent::TEXT).body;
+    let page = page();
     let started = page.lines().find(|line| line.starts_with("ephemon_job_started_total{"));
     let started = started.expect("a count");
     for label in ["organization=\"octo-org\"", "repository=\"widgets\""] {
