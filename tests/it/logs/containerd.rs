@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,6 +45,18 @@ fn rotate(directory: &Path, cri: &Cri, id: &str, number: u32) {
     cri.reopen_container_log(id).unwrap();
 }
 
+/// Waits until the agent has a log open, after which it may be renamed, compressed and removed. A kubelet rotates
+/// it ten seconds later at the earliest, which a busy machine may need to come to the agent.
+fn until_open(agent: &Agent, log: &Path) {
+    let is_open = || {
+        let log = fs::metadata(log).ok()?;
+        let mut open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).ok()?.flatten();
+        let is_it = |file: fs::Metadata| (file.dev(), file.ino()) == (log.dev(), log.ino());
+        open.any(|file| fs::metadata(file.path()).is_ok_and(is_it)).then_some(())
+    };
+    until(PATIENCE, is_open).unwrap_or_else(|| panic!("{}:\n{}", log.display(), agent.log()));
+}
+
 fn bodies(lines: &BTreeMap<String, LogLine>, container: &str) -> Vec<String> {
     let of = lines.values().filter(|line| line.resource("k8s.container.name") == container);
     of.map(|line| line.body.clone()).collect()
@@ -70,18 +83,26 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     );
     let started = pod.run(&cri, &Spec::new("job", ["sh", "-c", &script]));
     let directory = node.pod_logs(&pod.place).join("job");
+    let written = || fs::metadata(directory.join("0.log")).is_ok_and(|log| log.len() > 0);
+    until(PATIENCE, || written().then_some(())).expect("the runtime writes");
     for number in 0..4 {
-        let written = || fs::metadata(directory.join("0.log")).is_ok_and(|log| log.len() > 0);
-        until(PATIENCE, || written().then_some(())).expect("the runtime writes");
+        until_open(&agent, &directory.join("0.log"));
         rotate(&directory, &cri, &started.id, number);
     }
+    until_open(&agent, &directory.join("0.log"));
     pod.open_gate();
     // A line of 40 000 bytes comes in three parts from the runtime, and as one.
     let long = "i=0; while [ $i -lt 4000 ]; do printf 0123456789; i=$((i+1)); done; echo";
     let other = pod.run(&cri, &Spec::new("long", ["sh", "-c", long]));
     pod.wait(&cri, &started.id);
     pod.wait(&cri, &other.id);
-    // As a kubelet that removes the pod.
+    // As a kubelet that removes the pod, whose logs the agent has open or has read.
+    let is_there = |container: &str| {
+        let lines = backend.lines();
+        let came = lines.iter().any(|line| line.resource("k8s.container.name") == container);
+        came.then_some(())
+    };
+    until(PATIENCE, || is_there("long")).unwrap_or_else(|| panic!("{}", agent.log()));
     fs::remove_dir_all(node.pod_logs(&pod.place)).unwrap();
 
     let lines = arrived(&backend, LINES + 3, &agent);
