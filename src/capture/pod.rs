@@ -31,6 +31,8 @@ pub(crate) struct Pod {
     network: Option<File>,
     accounting_error: Option<f64>,
     pub(crate) beside: Beside,
+    /// There was no room for a container of it.
+    pub(crate) has_refused: bool,
     /// Nested containers for which there was no place.
     nested_left_out: u64,
 }
@@ -49,6 +51,7 @@ impl Pod {
             network: None,
             accounting_error: None,
             beside: Beside::default(),
+            has_refused: false,
             nested_left_out: 0,
         }
     }

@@ -20,6 +20,7 @@ mod monitors;
 mod nested;
 mod poller;
 mod reports;
+mod unheld;
 mod vacant;
 
 use ephemon_base::Heartbeat;

@@ -27,6 +27,7 @@ use ephemon_model::{ContainerId, PodUid};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
+pub use directories::containers_in;
 use directories::{directories, some_directories};
 pub use error::WatchError;
 pub use event::CgroupEvent;
@@ -228,11 +229,9 @@ impl CgroupTree {
                 Some(Below::Pod(uid)) => {
                     let path = at.join(&name);
                     self.adopt_pod(&uid, &path, events);
-                    for name in directories(&self.root.join(&path)) {
-                        if let Some(id) = name::container(&name) {
-                            containers.insert(id.clone());
-                            self.adopt_container(&uid, &path, &name, id, events);
-                        }
+                    for (id, name) in containers_in(&self.root.join(&path)) {
+                        containers.insert(id.clone());
+                        self.adopt_container(&uid, &path, &name, id, events);
                     }
                     pods.insert(uid);
                 }
@@ -254,10 +253,8 @@ impl CgroupTree {
             }
             Some(Below::Pod(uid)) => {
                 self.adopt_pod(&uid, &path, events);
-                for name in directories(&self.root.join(&path)) {
-                    if let Some(id) = name::container(&name) {
-                        self.adopt_container(&uid, &path, &name, id, events);
-                    }
+                for (id, name) in containers_in(&self.root.join(&path)) {
+                    self.adopt_container(&uid, &path, &name, id, events);
                 }
             }
             None => {}

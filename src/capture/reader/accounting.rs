@@ -14,7 +14,7 @@ use crate::readings::{PodRecord, Record};
 
 /// A final reading that the pod's counters correct by more than this, or by more than a hundredth
 /// of itself, is `residual` and not `exact`: 1 ms.
-const EXACT_WITHIN_NS: u64 = 1_000_000;
+pub(super) const EXACT_WITHIN_NS: u64 = 1_000_000;
 
 /// A container that has ended, as it is reported.
 pub(super) struct Final {
@@ -100,7 +100,8 @@ impl Held {
         let own_ns = pod.read_cpu_ns(&mut self.buffer)?;
         let settled_ns = pod.ledger.known_cpu_ns()?.checked_add(container.usage.cpu.usage_ns?)?;
         let living_ns = self.living_cpu_ns(&container.pod, inventory)?;
-        Some(own_ns.saturating_sub(settled_ns.checked_add(living_ns)?))
+        let left_ns = own_ns.saturating_sub(settled_ns.checked_add(living_ns)?);
+        Some(left_ns.saturating_sub(self.unheld_cpu_ns(&container.pod, left_ns)))
     }
 
     /// Σ CPU time of the pod's containers that are not settled, read now. `None` if one was removed that
@@ -134,7 +135,7 @@ impl Held {
         }
         let uid = container.pod.clone();
         let mut missed = vec![container];
-        let Some((own, living)) = self.read_pod(&uid, &mut missed) else {
+        let Some((own, mut living)) = self.read_pod(&uid, &mut missed) else {
             return Closed { finals: self.settle_missed(missed, None), pod: None };
         };
         let mut known = living.clone();
@@ -142,6 +143,12 @@ impl Held {
             known.add(&Additive::of(&container.usage));
         }
         let residual = self.pods.get(&uid).and_then(|pod| pod.ledger.residual(&own, &known));
+        let residual = residual.map(|residual| {
+            let left_ns = residual.cpu_ns().unwrap_or(0);
+            let unheld = self.unheld(&uid, left_ns);
+            living.add(&Additive::of_cpu(unheld.cpu_ns().unwrap_or(0).min(left_ns)));
+            residual.less(&unheld)
+        });
         let finals = self.settle_missed(missed, residual);
         self.read_beside(&uid);
         let own_ns = own.cpu_ns();
@@ -242,16 +249,22 @@ impl Held {
         self.read_beside(uid);
         let own_ns = self.pods.get_mut(uid)?.read_cpu_ns(&mut self.buffer)?;
         let living_ns = self.living_cpu_ns(uid, inventory)?;
-        Some(self.pods.get_mut(uid)?.balance(own_ns, living_ns))
+        let known_ns = self.pods.get(uid)?.ledger.known_cpu_ns()?.checked_add(living_ns)?;
+        let left_ns = own_ns.saturating_sub(known_ns);
+        let unheld_ns = self.unheld_cpu_ns(uid, left_ns).min(left_ns);
+        Some(self.pods.get_mut(uid)?.balance(own_ns, living_ns.saturating_add(unheld_ns)))
     }
 
     /// Sets the baseline of a pod that was found running.
     fn open_accounting(&mut self, uid: &PodUid) -> Closed {
         let mut missed = Vec::new();
         let mut closed = Closed::default();
-        if let Some((own, living)) = self.read_pod(uid, &mut missed)
+        let read = self.read_pod(uid, &mut missed);
+        let unheld = self.unheld(uid, u64::MAX);
+        if let Some((own, mut living)) = read
             && let Some(pod) = self.pods.get_mut(uid)
         {
+            living.add(&unheld);
             pod.ledger.open(&own, &living);
             closed.pod = Some(pod.record(false));
         }

@@ -202,6 +202,9 @@ impl Driver {
             admission = self.held.admit(id, pod, path, created, now);
         }
         let Admission::Admitted(key) = admission else {
+            if let Some(pod) = self.held.pods.get_mut(pod) {
+                pod.has_refused = true;
+            }
             self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
             return;
         };

@@ -2,6 +2,14 @@
 
 use std::path::Path;
 
+use ephemon_cgroup::name;
+use ephemon_model::ContainerId;
+
+/// The groups of containers in a pod's directory: their ids, and the directories' names.
+pub fn containers_in(pod: &Path) -> impl Iterator<Item = (ContainerId, String)> + use<> {
+    directories(pod).into_iter().filter_map(|name| Some((name::container(&name)?, name)))
+}
+
 /// Names of the directories below a path; empty if it does not exist.
 pub(super) fn directories(path: &Path) -> Vec<String> {
     some_directories(path, usize::MAX)

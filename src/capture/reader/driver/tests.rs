@@ -3,6 +3,7 @@
 mod missed;
 mod monitors;
 mod places;
+mod unheld;
 mod vacant;
 
 use std::fs;
