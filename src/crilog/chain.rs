@@ -3,7 +3,7 @@
 //! when compressed.
 //!
 //! The kubelet deletes the oldest first. So what sorts before a known file has been read, what
-//! sorts after the last known one is new, and if none is known, all are new.
+//! sorts after the last known one is new, and if none is known, all are new. Where the last known one is not there, others may be gone.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -56,6 +56,8 @@ pub(super) struct Chain {
     settled: Vec<Settled>,
     /// Files were passed over unread: more than are looked at, or no regular ones.
     passed_over: bool,
+    /// Files may have been removed before they were met.
+    missed: bool,
 }
 
 // === impl Chain ===
@@ -64,7 +66,7 @@ impl Chain {
     /// Goes on with the files of a checkpoint, none of which is found yet.
     pub(super) fn resume(segments: Vec<Segment>) -> Self {
         let next = segments.last().map_or(0, |last| last.number.saturating_add(1));
-        Self { segments: segments.into(), next, settled: Vec::new(), passed_over: false }
+        Self { segments: segments.into(), next, ..Self::default() }
     }
 
     /// All files in mind.
@@ -92,6 +94,11 @@ impl Chain {
     /// Whether files of the log were passed over unread.
     pub(super) fn has_passed_over(&self) -> bool {
         self.passed_over
+    }
+
+    /// Whether files of the log may have been removed before they were met.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed
     }
 
     /// Whether none of its files was ever seen.
@@ -209,14 +216,27 @@ impl Chain {
 
     fn take(&mut self, mut candidates: Vec<Candidate>, now: Instant) -> io::Result<()> {
         let mut latest = None;
+        // Whether no unknown file stands between a candidate and the known one before it.
+        let mut follows_known = true;
         for candidate in &mut candidates {
             if candidate.number.is_none() && candidate.file.is_some() {
-                candidate.number =
-                    self.recognize(candidate).filter(|number| Some(*number) > latest);
+                let known = self.recognize(candidate, follows_known);
+                candidate.number = known.filter(|number| Some(*number) > latest);
             }
+            follows_known = candidate.number.is_some();
             latest = latest.max(candidate.number);
         }
         self.passed_over |= has_unknown_between(&candidates);
+        // One of which nothing was read, and that is not open, cannot be told from another.
+        let is_knowable = |file: &&Segment| file.source.is_some() || file.head.is_some();
+        let last = self.segments.iter().rfind(is_knowable).map(|last| last.number);
+        if may_have_missed(&candidates, last) {
+            self.missed = true;
+            if let Some(last) = self.segments.back_mut() {
+                // What its last line went on with may be what is gone.
+                last.broken = true;
+            }
+        }
         let known = candidates.iter().rposition(|candidate| candidate.number.is_some());
         let first_new = known.map_or(0, |at| at.saturating_add(1));
         for (at, candidate) in candidates.into_iter().enumerate() {
@@ -239,8 +259,9 @@ impl Chain {
         Ok(())
     }
 
-    /// Which of the files in mind this is.
-    fn recognize(&mut self, candidate: &Candidate) -> Option<u32> {
+    /// Which of the files in mind this is. `follows_known`: no unknown file stands between it and the
+    /// known one before it.
+    fn recognize(&mut self, candidate: &Candidate, follows_known: bool) -> Option<u32> {
         let (dev, ino) = (candidate.dev, candidate.ino);
         if !candidate.packed
             && let Some(held) = self
@@ -252,6 +273,10 @@ impl Chain {
             // Its inode cannot be another's while it is open.
             return Some(held.number);
         }
+        // A file without a first line is known by its inode alone, which is free for another once the
+        // file is compressed or removed. The log being written is still that file if it was not
+        // rotated, and a rotation leaves an unknown file in front of it.
+        let is_in_place = candidate.entry.is_none() && follows_known;
         let file = candidate.file.as_ref()?.try_clone().ok()?;
         let mut source = Source::new(file, candidate.packed);
         for segment in self.segments.iter_mut().rev() {
@@ -263,8 +288,7 @@ impl Chain {
             let head = segment.learn_head().ok().flatten();
             let same = match head {
                 Some(head) => source.has(&head).unwrap_or_default(),
-                // Nothing of it was delivered, so it does no harm if it is another.
-                None => same_inode && !segment.passed && segment.read == 0,
+                None => is_in_place && same_inode && !segment.passed && segment.read == 0,
             };
             if same {
                 return Some(segment.number);
@@ -303,6 +327,18 @@ fn has_unknown_between(candidates: &[Candidate]) -> bool {
         .any(|candidate| !known(candidate) && candidate.file.is_some())
 }
 
+/// Whether files may have been removed before they were met. The oldest are removed first, so what is newer
+/// than the newest that was met (`last`) is still there as long as that is. Of a log that is met for the first
+/// time, files may be gone if one was rotated.
+fn may_have_missed(candidates: &[Candidate], last: Option<u32>) -> bool {
+    let Some(last) = last else {
+        return candidates.iter().any(|candidate| candidate.entry.is_some());
+    };
+    let is_new = |candidate: &Candidate| candidate.number.is_none() && candidate.file.is_some();
+    candidates.iter().any(is_new)
+        && !candidates.iter().any(|candidate| candidate.number == Some(last))
+}
+
 /// A clone of the file was read, and clones share their place in it.
 fn rewound(mut file: File) -> io::Result<File> {
     file.rewind()?;
@@ -336,3 +372,6 @@ pub(super) fn missing(
         stuck_at: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod live;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -98,11 +99,16 @@ impl Known {
     /// logs come and go.
     pub(super) fn meet(&mut self, home: &Home, now: Instant) -> Vec<PathBuf> {
         let mut elsewhere = Vec::new();
-        let Ok(directory) = home.open(&self.pods) else {
-            return elsewhere;
-        };
-        let Ok(entries) = directory.entries() else {
-            return elsewhere;
+        let opened = home.open(&self.pods).and_then(|opened| Ok((opened.entries()?, opened)));
+        let (entries, directory) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // One that is gone, or has a link in its place, is no fault of the node's.
+                if !matches!(error.kind(), NotFound | NotADirectory) {
+                    self.warn_once(home, &error);
+                }
+                return elsewhere;
+            }
         };
         let attempts: BTreeSet<u32> = entries
             .iter()
@@ -150,19 +156,19 @@ impl Known {
         if let Some(id) = self.names.get(name) {
             let met = self.live.get_mut(id).map(|live| live.meet(files, now));
             if let Some(Err(error)) = met {
-                self.warn_once(name, &error);
+                self.warn_once(home, &error);
             }
             return Some(*self.names.get(name)?);
         }
         let of_pod = self.live.values().filter(|live| live.log.name.pod.uid == name.pod.uid);
         let of_pod = of_pod.count();
         if of_pod >= MAX_LIVE_OF_POD || (self.live.len() >= MAX_LIVE && !self.make_room(of_pod)) {
-            self.warn_once(name, &"more logs than can be followed at once");
+            self.warn_once(home, &"more logs than can be followed at once");
             return None;
         }
         if self.left.len() >= MAX_LEFT {
             // Nobody could say of it later that it was read.
-            self.warn_once(name, &"more logs on the node than can be kept in mind");
+            self.warn_once(home, &"more logs on the node than can be kept in mind");
             return None;
         }
         let saved = self.resting.get(name);
@@ -176,7 +182,7 @@ impl Known {
             None => Log::new(id, name.clone()),
         };
         if let Err(error) = log.meet(files, now) {
-            self.warn_once(name, &error);
+            self.warn_once(home, &error);
             return None;
         }
         log.give_up_missing(LogLoss::Rotated);
@@ -352,10 +358,10 @@ impl Known {
         risks.into_iter().filter_map(named).collect()
     }
 
-    fn warn_once(&mut self, log: &LogRef, error: &dyn std::fmt::Display) {
+    fn warn_once(&mut self, home: &Home, error: &dyn std::fmt::Display) {
         if self.unopened.begins() {
             warn!(
-                pod = %log.pod.uid, container = %log.container, %error,
+                pod = %home.pod.uid, container = %home.container, %error,
                 "cannot open a log yet; trying again every few seconds. Said once"
             );
         }

@@ -149,18 +149,17 @@ impl Log {
         }
     }
 
-    /// Takes in files of it that are new. Of a log that is met for the first time, some may have been
-    /// rotated away before.
+    /// Takes in files of it that are new. Others may have been rotated away before they were met.
     pub(super) fn meet(&mut self, files: &LogFiles<'_>, now: Instant) -> io::Result<()> {
-        let is_first = self.chain.is_unseen();
-        self.chain.meet(files, now)?;
-        if is_first && self.chain.segments().nth(1).is_some() {
+        let met = self.chain.meet(files, now);
+        // Also after an error: the log may end before its files can be met again.
+        if self.chain.has_missed() {
             self.lose(LogLoss::Rotated, 0, true);
         }
         if self.chain.has_passed_over() {
             self.lose(LogLoss::Unreadable, 0, true);
         }
-        Ok(())
+        met
     }
 
     /// Whether everything was handed over and acknowledged.

@@ -17,6 +17,7 @@ mod bounds;
 mod holes;
 mod links;
 mod marks;
+mod missed;
 mod model;
 mod quiet;
 mod restarted;

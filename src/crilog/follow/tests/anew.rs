@@ -76,7 +76,7 @@ fn a_log_that_grows_or_whose_owner_changes_is_the_same_log() {
 }
 
 /// What is left when the container of a log has ended.
-fn ended(node: &mut Node) -> ContainerLog {
+pub(super) fn ended(node: &mut Node) -> ContainerLog {
     node.end("job");
     node.read();
     node.ack_all();

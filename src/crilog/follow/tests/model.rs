@@ -51,8 +51,8 @@ struct Model {
     unseen: bool,
     /// Something was deleted that a next life may have to read again.
     deleted: bool,
-    /// A file was empty when the agent saw it last, and compressed before it saw it again: it is
-    /// read, but nothing proves that it is the same.
+    /// A file was empty when the agent saw it last, and rotated before it saw it again: it is read,
+    /// but nothing proves that it is the same.
     unprovable: bool,
 }
 
@@ -115,6 +115,10 @@ impl Model {
                 self.may_lose |= down;
                 self.unseen |= down;
                 self.deleted = true;
+                // It may have been replaced before, between two looks: no line goes on over that.
+                self.unprovable = true;
+                let open = self.open.iter_mut().map(std::mem::take);
+                self.lines.extend(open.filter(|rest| !rest.is_empty()));
             }
             Act::Read | Act::Ack { .. } | Act::Restart(_) => {}
         }
@@ -189,13 +193,15 @@ impl World {
         node.follower.about_to_be_lost();
         model.may_lose |= model.deleted;
         let saved = node.follower.checkpoints();
+        let root = node.root.path().to_owned();
+        // It is down: a removed file is held by nobody, and its inode may soon be another's.
+        node.follower = super::follower(&root, false, super::Checkpoints::none());
         let empty = fs::metadata(node.path("job").join("0.log")).unwrap().len() == 0;
         let file = model.file;
         for act in meanwhile {
             model.act(node, act, true);
         }
-        model.unprovable |= empty && model.file > file + 1;
-        let root = node.root.path().to_owned();
+        model.unprovable |= empty && model.file > file;
         saved.save(&root).unwrap();
         node.follower = super::follower(&root, self.use_inotify, super::Checkpoints::load(&root));
         self.this_life.clear();
