@@ -15,6 +15,7 @@ use super::job::{Container, Proof, Pull, Role};
 use super::job_evidence::JobEvidence;
 use super::members;
 use super::outcome::{Fault, Outcome};
+use super::runner_pod::is_runner;
 use super::time::{Source, Stamp, Window};
 use super::written::{Init, Pulled, Written, stamp};
 
@@ -310,7 +311,8 @@ impl Part<'_> {
                 return Outcome::SUCCESS;
             }
             // A runner that has said how its job ended ends next. The kubelet may tell of that too late.
-            let is_done = self.role == Role::Runner && job_evidence.completed.is_some();
+            let said_before = job_evidence.completed.as_ref().is_some_and(|(at, _)| end.ns >= *at);
+            let is_done = self.role == Role::Runner && is_runner(&self.name) && said_before;
             return if is_done { Outcome::UNKNOWN } else { Outcome::error(Fault::Lost, None) };
         };
         let killed = figures.oom_kills.is_some_and(|kills| kills > 0) && code != 0;

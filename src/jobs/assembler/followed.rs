@@ -170,13 +170,14 @@ impl Followed {
             let last = one.reading.is_some_and(|reading| reading.quality.is_some());
             last && one.exit.is_some()
         });
-        // How a runner ended can be how its job did, where it has not told of that.
+        // How a runner ended can be how its job did, where it has not told of that; where it has, its own
+        // span needs its exit code, of which nothing more is told once the pod is gone.
         let is_runner = |one: &Sighted| one.container_type == ContainerType::Container;
-        let runners = || self.job_evidence.containers.values().filter(|one| is_runner(one));
+        let mut runners = self.job_evidence.containers.values().filter(|one| is_runner(one));
         let settled = settled
             && self.job_evidence.members_settled()
-            && (self.job_evidence.completed.is_some()
-                || runners().all(|one| !one.is_over() || one.exit.is_some()));
+            && (gone && self.job_evidence.completed.is_some()
+                || runners.all(|one| !one.is_over() || one.exit.is_some()));
         // A runner that has said what it runs says how that ended, too, once all of it is reported.
         let told = self.job_evidence.running.is_none() || self.job_evidence.completed.is_some();
         let told = told && !self.job_evidence.has_open_stage();

@@ -145,19 +145,24 @@ fn a_runner_that_crashes_is_an_error_and_one_that_is_told_to_stop_a_cancellation
 
 #[test]
 fn a_runner_whose_exit_is_told_too_late_has_not_failed_once_it_has_said_how_its_job_ended() {
-    let outcome = |says_so: bool| {
+    // The runner ends at 70 s, as dind beside it does.
+    let outcome = |container: &str, said_at: Option<u64>| {
         let mut story = Story::idle();
+        story.container("dind", ContainerType::Container, None, (1, 70), 0, 900);
         story.runner(9, "Running job: test");
-        if says_so {
-            story.runner(62, "Job test completed with result: Failed");
+        if let Some(said_at) = said_at {
+            story.runner(said_at, "Job test completed with result: Failed");
         }
-        story.sighted("runner", |one| one.exit = None);
+        story.sighted(container, |one| one.exit = None);
         story.pieces.push(Evidence::Gone { at_ns: s(80) });
         let job = job(&story);
-        job.containers.iter().find(|one| &*one.name == "runner").map(|one| one.outcome)
+        job.containers.iter().find(|one| &*one.name == container).map(|one| one.outcome)
     };
-    assert_eq!(outcome(true), Some(Outcome::UNKNOWN));
-    assert_eq!(outcome(false), Some(Outcome::error(Fault::Lost, None)));
+    assert_eq!(outcome("runner", Some(62)), Some(Outcome::UNKNOWN));
+    let lost = Some(Outcome::error(Fault::Lost, None));
+    assert_eq!(outcome("runner", None), lost);
+    assert_eq!(outcome("runner", Some(71)), lost, "who has ended says nothing");
+    assert_eq!(outcome("dind", Some(62)), lost, "nobody said that it ends");
 }
 
 #[test]

@@ -88,3 +88,34 @@ fn how_a_runner_ended_is_waited_for_before_its_job_is_sent() {
         assert_eq!((outcome.result, outcome.fault), (JobResult::Error, Some(Fault::OomKilled)));
     }
 }
+
+/// Its container's span needs its exit code, though the job's result is known.
+#[test]
+fn the_exit_of_a_runner_that_has_said_how_its_job_ended_is_waited_for() {
+    let mut story = Story::whole();
+    story.runner(9, "Running job: test");
+    story.runner(62, "Job test completed with result: Succeeded");
+    story.end("runner", 62, 0, "Completed");
+    // By the patience of ten seconds, and after it.
+    for (told_at, outcome) in [(68, Outcome::SUCCESS), (90, Outcome::UNKNOWN)] {
+        let outcome = Outcome { exit_code: (told_at == 68).then_some(0), ..outcome };
+        let mut assembler = Assembler::new(WITH_SPECS, Memory::default());
+        let (mut all, mut read) = (Vec::new(), HashSet::new());
+        for second in 1..100 {
+            let (mut snapshot, entries) = news(&story, second, true);
+            let runner = snapshot.containers.iter_mut().filter(|one| &*one.name == "runner");
+            runner.filter(|_| second < told_at).for_each(|one| one.exit = None);
+            assembler.snapshots(vec![snapshot], true, s(second));
+            for entry in entries {
+                if read.insert((entry.file.clone(), entry.at)) {
+                    assembler.journal(entry, s(second));
+                }
+            }
+            hear(&mut assembler, &story, second);
+            all.extend(assembler.turn(s(second)).dispatches);
+        }
+        let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
+        let runner = only.job.containers.iter().find(|one| &*one.name == "runner").unwrap();
+        assert_eq!(runner.outcome, outcome, "{told_at}");
+    }
+}
