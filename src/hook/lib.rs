@@ -116,9 +116,9 @@ pub fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         let telemetry = Telemetry::start(&settings, &console);
-        let code = Box::pin(answer(&call)).await;
+        let Outcome { code, cancelled, .. } = Box::pin(answer(&call)).await;
         if let Some(telemetry) = telemetry {
-            telemetry.finish(&console).await;
+            telemetry.finish(cancelled, &console).await;
         }
         code
     });
@@ -127,13 +127,14 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn answer(call: &Call<'_>) -> u8 {
+async fn answer(call: &Call<'_>) -> Outcome {
     let began = Instant::now();
     let request = match read() {
         Ok(request) => request,
         Err(error) => {
-            call.console.error(&error.to_string());
-            return 1;
+            let sentence = error.to_string();
+            call.console.error(&sentence);
+            return Outcome { code: 1, sentence: Some(sentence), cancelled: false };
         }
     };
     let phase = phase(&request.command);
@@ -169,7 +170,7 @@ async fn answer(call: &Call<'_>) -> u8 {
         traceparent: traceparent.map(|traceparent| traceparent.to_string()),
         exit_code: Some(outcome.code),
     });
-    outcome.code
+    outcome
 }
 
 fn read() -> Result<Request, Error> {

@@ -1,5 +1,6 @@
 //! The configuration of the hook from environment variables of the operator and the runner.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,10 +18,9 @@ const STANDBY_MAX: usize = 32;
 
 /// How long a call waits at its end for the collector, in milliseconds.
 pub(super) const COLLECTOR_WAIT: &str = "EPHEMON_COLLECTOR_WAIT_MILLISECONDS";
-/// What that is by default, and the most of it: the runner waits for each call, and kills a cancelled one
-/// 10 s after its SIGINT, of which the end of the step's processes takes 9.3 at most.
+/// What that is by default, and what it may be: the runner waits for each call.
 const COLLECTOR_WAIT_DEFAULT: Duration = Duration::from_millis(250);
-const COLLECTOR_WAIT_MAX: Duration = Duration::from_secs(5);
+const COLLECTOR_WAIT_MILLISECONDS: RangeInclusive<u64> = 1..=5000;
 
 /// Variables of the job's identity that may be in the pod's spec: GitHub's names and ours.
 const IDENTITY: [(&str, &str); 11] = [
@@ -88,7 +88,7 @@ pub(super) struct TelemetrySettings {
     pub(super) traces: Exporter,
     /// `EPHEMON_COLLECTOR_WAIT_MILLISECONDS`: the wait for the collector at the end of a call.
     pub(super) wait: Duration,
-    /// Its text, if that is not a number.
+    /// Its text, if that is no number of its range.
     pub(super) wait_ignored: Option<String>,
     /// Resource attributes.
     pub(super) resource: Vec<(String, String)>,
@@ -104,14 +104,12 @@ impl TelemetrySettings {
         let (resource, ignored_too) = config::resource_from_env(&lookup);
         ignored.extend(ignored_too);
         let text = lookup(COLLECTOR_WAIT).filter(|text| !text.is_empty());
-        let wait = text.as_deref().map(|text| text.trim().parse().map(Duration::from_millis));
+        let wait = text.as_deref().and_then(|text| text.trim().parse().ok());
+        let wait = wait.filter(|milliseconds| COLLECTOR_WAIT_MILLISECONDS.contains(milliseconds));
         Self {
             traces,
-            wait: match wait {
-                Some(Ok(wait)) => wait.min(COLLECTOR_WAIT_MAX),
-                None | Some(Err(_)) => COLLECTOR_WAIT_DEFAULT,
-            },
-            wait_ignored: text.filter(|_| matches!(wait, Some(Err(_)))),
+            wait: wait.map_or(COLLECTOR_WAIT_DEFAULT, Duration::from_millis),
+            wait_ignored: text.filter(|_| wait.is_none()),
             resource,
             ignored,
         }
@@ -256,12 +254,12 @@ mod tests {
 
     #[test]
     fn the_wait_for_a_collector_is_bounded() {
-        for (text, milliseconds) in [("", 250), (" 1500 ", 1500), ("0", 0), ("3600000", 5000)] {
+        for (text, milliseconds) in [("", 250), (" 1500 ", 1500), ("1", 1), ("5000", 5000)] {
             let settings = settings(&[(COLLECTOR_WAIT, text)]).telemetry;
             let wait = Duration::from_millis(milliseconds);
             assert_eq!((settings.wait, settings.wait_ignored), (wait, None), "{text}");
         }
-        for text in ["-1", "1s", "0.5"] {
+        for text in ["-1", "0", "1s", "0.5", "5001"] {
             let settings = settings(&[(COLLECTOR_WAIT, text)]).telemetry;
             let wait = (COLLECTOR_WAIT_DEFAULT, Some(text.to_owned()));
             assert_eq!((settings.wait, settings.wait_ignored), wait);

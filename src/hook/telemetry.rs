@@ -41,6 +41,9 @@ use patience::Patience;
 
 /// Interval between exports while the step runs.
 const EVERY: Duration = Duration::from_millis(200);
+/// Longest wait at the end of a call that was cancelled: the runner kills it 10 s after its SIGINT, of which
+/// the end of a step's processes takes up to 9.3 (`step`).
+const CANCELLED_WAIT: Duration = Duration::from_millis(500);
 /// The target whose spans are collected; those of libraries contain addresses and paths.
 const OURS: &str = "ephemon_hook";
 
@@ -71,7 +74,7 @@ impl Telemetry {
             say(console, &ignored.to_string());
         }
         if let Some(text) = &settings.telemetry.wait_ignored {
-            let why = format!("{} is not a number of milliseconds", quote(text));
+            let why = format!("{} is not a number of milliseconds from 1 to 5000", quote(text));
             say(console, &format!("{COLLECTOR_WAIT} is ignored: {why}"));
         }
         let target = match &settings.telemetry.traces {
@@ -115,9 +118,11 @@ impl Telemetry {
     }
 
     /// Sends the remaining spans within the time limit.
-    pub(super) async fn finish(self, console: &Console) {
+    pub(super) async fn finish(self, cancelled: bool, console: &Console) {
         self.last.notify_one();
-        match timeout(self.patience.wait, self.export_task).await {
+        let most = if cancelled { CANCELLED_WAIT } else { Duration::MAX };
+        let wait = self.patience.wait.min(most);
+        match timeout(wait, self.export_task).await {
             Ok(Ok(Delivered { error: Some(error), .. })) => {
                 say(console, &format!("spans were not exported: {error}"));
             }
@@ -127,8 +132,11 @@ impl Telemetry {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => say(console, "spans were not exported: the exporter task failed"),
             Err(_) => {
-                self.patience.in_vain();
-                let waited = self.patience.wait.as_millis();
+                // A shorter wait proves nothing.
+                if wait == self.patience.wait {
+                    self.patience.in_vain();
+                }
+                let waited = wait.as_millis();
                 let why = format!("the collector did not answer within {waited} ms");
                 say(console, &format!("spans were not exported: {why}"));
             }

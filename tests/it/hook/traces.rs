@@ -21,11 +21,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::rig::{Called, Rig};
+use super::wait_for;
 use crate::support::collector::pki::Pki;
 use crate::support::collector::{Collector, Wire};
 use crate::support::proxy::{COLLECTOR, Manner, Proxy};
@@ -303,6 +305,25 @@ async fn a_dead_or_silent_collector_costs_next_to_nothing() {
             assert!(step.stdout.contains(&ignored), "{step:?}");
         }
     }
+}
+
+/// The runner would kill it before its exit code is out.
+#[tokio::test]
+async fn the_call_of_a_cancelled_step_does_not_wait_for_a_collector_as_long_as_it_may() {
+    let Some(mut rig) = Rig::start().await else { return };
+    let state = rig.prepared().await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap()));
+    rig.set(WAIT, "5000");
+    let script = "trap 'exit 5' INT; echo ready > /__w/ready; while :; do sleep 0.05; done";
+    let step = rig.begin("run_script_step", &rig.script(script), &state).await;
+    wait_for(&rig.path("_work/ready")).await;
+    step.signal(Signal::INT);
+    let step = step.finish().await;
+    assert_eq!(step.code, 5, "{step:?}");
+    assert!(step.stdout.contains("the collector did not answer within 500 ms"), "{step:?}");
+    // That says nothing of a collector that may take five seconds: the next calls wait as before.
+    assert!(!rig.path("ephemon/run/_collector_silent").exists());
 }
 
 #[tokio::test]
