@@ -20,7 +20,7 @@ use super::Node;
 use super::api::object::text;
 use super::kubelet::volumes::Volumes;
 use super::view::MountMode;
-pub(super) use call::Called;
+pub(super) use call::{Called, Calling};
 pub(super) use pod::pod;
 pub(super) use request::{Action, Container, Script};
 pub(super) use words::Conclusion;

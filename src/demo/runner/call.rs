@@ -206,6 +206,11 @@ impl Calling {
         }
     }
 
+    /// Whether it has ended already.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Waits for its end.
     pub(crate) async fn finish(mut self) -> io::Result<Called> {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());

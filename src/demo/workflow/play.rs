@@ -15,7 +15,7 @@ use super::{
 };
 use crate::kubelet::NodeEvent;
 use crate::progress::Progress;
-use crate::runner::{Called, Conclusion, Runner};
+use crate::runner::{Called, Calling, Conclusion, Runner};
 use crate::{MountMode, Node};
 
 /// Longest wait for the start of a step that is to be cancelled, and the pause between two looks.
@@ -94,8 +94,8 @@ async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
     match &step.what {
         What::Script(script) => runner.script(&step.id(), script).await?.finish().await,
         What::Cancelled(script) => {
-            let calling = runner.script(&step.id(), script).await?;
-            until_started(runner.volume(), &step.id()).await;
+            let mut calling = runner.script(&step.id(), script).await?;
+            until_started(runner.volume(), &step.id(), &mut calling).await;
             sleep(CANCEL_AFTER).await;
             calling.interrupt();
             calling.finish().await
@@ -104,16 +104,16 @@ async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
     }
 }
 
-/// Waits until init has started a step: one that is cancelled earlier has not run. Bounded, in case the
-/// step cannot start, which its call then reports.
-async fn until_started(volume: &Path, step: &str) {
+/// Waits until init has started a step: one that is cancelled earlier has not run. If the step cannot start,
+/// its call says so.
+async fn until_started(volume: &Path, step: &str, calling: &mut Calling) {
     let is_there = || {
         records(volume)
             .iter()
             .any(|record| matches!(record, Record::StepStarted { id: Some(id), .. } if id == step))
     };
     let start = Instant::now();
-    while !is_there() && start.elapsed() < START_TIMEOUT {
+    while !is_there() && !calling.is_over() && start.elapsed() < START_TIMEOUT {
         sleep(START_POLL).await;
     }
 }
