@@ -259,6 +259,10 @@ async fn until(mut is_so: impl FnMut() -> bool) {
 /// Plays a scenario, and again while it comes too late, a few times at most; what the last one came to.
 /// For what the hook gives up early by design, which it does on a busy machine where a test wants to see
 /// the rest. None where it cannot be played.
+///
+/// `is_late` names a sign of lateness, such as what the hook says or does when it gives up. "Anything but
+/// what is expected" is none: a race that is lost half of the time would pass nearly always. All that a late
+/// play does not change is asserted in the play itself.
 async fn again_if<T>(is_late: impl Fn(&T) -> bool, play: impl AsyncFn() -> Option<T>) -> Option<T> {
     for _ in 1..ATTEMPTS {
         let played = play().await?;

@@ -1,21 +1,12 @@
 //! Hooks that are killed at the worst moments leave nothing that runs on.
 
 use std::fs;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::rig::Rig;
-
-async fn asked_for(rig: &Rig, image: &str) {
-    let asked = async {
-        while !rig.spec().contains(image) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), asked).await.expect("it is asked for");
-}
+use super::until;
 
 #[tokio::test]
 async fn containers_that_start_after_their_prepare_was_killed_and_cleaned_up_end_at_once() {
@@ -25,7 +16,7 @@ async fn containers_that_start_after_their_prepare_was_killed_and_cleaned_up_end
     let service = json!({"image": "late-service", "entryPoint": "sleep", "entryPointArgs": ["1000"], "environmentVariables": {"A": "b"}});
     let args = json!({"container": {"image": "late"}, "services": [service]});
     let prepare = rig.begin("prepare_job", &args, &Value::Null).await;
-    asked_for(&rig, "late-service").await;
+    until(|| rig.spec().contains("late-service")).await;
     prepare.signal(Signal::KILL);
     assert_eq!(prepare.finish().await.code, 137);
     let cleaned = rig.call("cleanup_job", &json!({}), &Value::Null).await;
@@ -45,7 +36,7 @@ async fn a_step_container_whose_hook_was_killed_before_it_started_ends_and_is_no
     let state = rig.prepared().await;
     let step = json!({"image": "late", "entryPoint": "true", "environmentVariables": {"A": "b"}});
     let step = rig.begin("run_container_step", &step, &state).await;
-    asked_for(&rig, "late").await;
+    until(|| rig.spec().contains("late")).await;
     step.signal(Signal::KILL);
     assert_eq!(step.finish().await.code, 137);
     fs::write(rig.path("late"), "").unwrap();
@@ -57,12 +48,7 @@ async fn a_step_container_whose_hook_was_killed_before_it_started_ends_and_is_no
 #[tokio::test]
 async fn a_prepare_whose_answer_cannot_be_written_fails_and_leaves_nothing_that_runs() {
     let Some(mut rig) = Rig::start().await else { return };
-    rig.set("GITHUB_RUN_ID", "7");
-    rig.set("GITHUB_RUN_ATTEMPT", "1");
-    let args = json!({"container": {"image": "init"}});
-    let answer = rig.path("_work/_temp/gone/answer.json");
-    let request = json!({"command": "prepare_job", "responseFile": answer, "args": args});
-    let called = rig.begin_with(&request.to_string(), answer).await.finish().await;
+    let called = rig.prepare_unanswered(&json!({"container": {"image": "init"}})).await;
     assert_eq!(called.code, 1, "{called:?}");
     let sentence = "::error::cannot write the response file ";
     assert!(called.stdout.contains(sentence), "{called:?}");

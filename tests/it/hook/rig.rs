@@ -220,6 +220,16 @@ impl Rig {
         called.json()["state"].clone()
     }
 
+    /// A `prepare_job` whose answer cannot be written: the runner has no state of a job whose containers are
+    /// there. The run that it sets is what the next `cleanup_job` finds them by.
+    pub(super) async fn prepare_unanswered(&mut self, args: &Value) -> Called {
+        self.set("GITHUB_RUN_ID", "7");
+        self.set("GITHUB_RUN_ATTEMPT", "1");
+        let answer = self.path("_work/_temp/gone/answer.json");
+        let request = json!({"command": "prepare_job", "responseFile": answer, "args": args});
+        self.begin_with(&request.to_string(), answer).await.finish().await
+    }
+
     /// A script step of one line for `sh`.
     pub(super) fn script(&self, script: &str) -> Value {
         let name = format!("{}.sh", fastrand::u64(..));

@@ -6,7 +6,7 @@ use std::fs;
 use ephemon_contract::{Phase, Record};
 use serde_json::{Value, json};
 
-use super::super::rig::Rig;
+use super::super::rig::{Called, Rig};
 use super::super::{again_if, until};
 
 /// A job that uses these images, one step each; `most` may stand by.
@@ -45,12 +45,14 @@ pub(super) async fn standing_by_beside(
     images: &[&str],
 ) -> Option<(Rig, Value)> {
     let all = most.min(images.len());
-    let is_late = |(rig, _): &(Rig, Value)| waiting(rig) != all;
+    let is_late = |(rig, _): &(Rig, Value)| waiting(rig) < all;
     let (rig, state) = again_if(is_late, async || {
         let rig = rig(most, images).await?;
         let args = json!({"container": {"image": "init"}, "services": services});
         let prepared = rig.call("prepare_job", &args, &Value::Null).await;
         assert_eq!(prepared.code, 0, "{prepared:?}");
+        let as_expected = waiting(&rig) == all || had_no_time(&rig, &prepared);
+        assert!(as_expected, "{:?}: {prepared:?}", book(&rig));
         let state = prepared.json()["state"].clone();
         Some((rig, state))
     })
@@ -99,6 +101,21 @@ pub(super) fn told(rig: &Rig) -> Option<String> {
     let env = job["env"].as_array()?;
     let told = env.iter().find(|one| one["name"] == "EPHEMON_ACTION_IMAGES")?;
     Some(told["value"].as_str()?.to_owned())
+}
+
+/// Whether a `prepare_job` gave up what was to stand by: it had not read the runner's files at once, and then
+/// may not have in time, or had no answer of the API server.
+pub(super) fn had_no_time(rig: &Rig, prepared: &Called) -> bool {
+    let too_slow = "no container stands by for actions: the API server is too slow";
+    told(rig).is_none() || prepared.stdout.contains(too_slow)
+}
+
+/// The containers that calls gave up, most of them because the API server's answer came too late: no step
+/// takes them. Only between steps: what a step has taken is among them until it is over.
+pub(super) fn given_up(rig: &Rig) -> Vec<String> {
+    let book = book(rig).expect("the job has a book");
+    let all = book["given"].as_array().unwrap();
+    all.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
 }
 
 /// Waits until init listens in it.
