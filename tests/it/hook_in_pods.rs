@@ -12,6 +12,7 @@ mod chart;
 mod ci_pod;
 mod ci_systems;
 mod components;
+mod cpu;
 mod cri_o;
 mod engines;
 mod failures;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::cpu::{assert_cpu, ended};
 use super::failures::cancel_a_step;
 use super::images::play;
-use super::nri::{LATE, container as known, counted_in_time, in_time, sessions, until_taken};
+use super::nri::{
+    LATE, OF_LIMITS, container as known, counted_in_time, in_time, sessions, until_taken,
+};
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
@@ -26,7 +29,7 @@ const READ: &str = "cd /sys/fs/cgroup; \
     { cat memory.max; cut -d ' ' -f 1 cpu.max; cat pids.max; }";
 
 /// Waits for a figure of the agent.
-fn figure(agent: &Agent, satisfied: impl Fn(&Ledger) -> Option<f64>) -> f64 {
+fn figure<T>(agent: &Agent, satisfied: impl Fn(&Ledger) -> Option<T>) -> T {
     let scraped = || {
         let mut ledger = Ledger::default();
         agent.scrape_into(&mut ledger);
@@ -46,11 +49,8 @@ fn burn_in_time(site: &Site, agent: &Agent, pod: &Runner, seconds: u64) -> Strin
         site.kubectl().run(&[&words[..], &more[..], &[script.as_str()]].concat());
         assert_eq!(site.end_of(&pod.name, &name).0, 0);
         let own = site.log_of(pod, &name).trim().parse::<f64>().unwrap() / 1e9;
-        let shown = figure(agent, |ledger| {
-            ledger.sum("ephemon_container_end_time_seconds", &[("container", &name)])?;
-            ledger.sum("ephemon_container_cpu_usage_seconds_total", &[("container", &name)])
-        });
-        assert!(shown >= own && shown <= own * 1.01 + 0.03, "{name}: {shown} of {own} s");
+        let (shown, quality) = figure(agent, |ledger| ended(ledger, &name));
+        assert_cpu(&name, &quality, own, shown);
         let is_told = || {
             let container = known(agent, &name)?;
             let told = container["sources"].as_array()?;
@@ -80,7 +80,7 @@ fn a_job_is_played_and_watched_on_cri_o_with_crun() {
     play(&site, &site.runner("runner-2"), GLIBC, false);
 
     // A cancelled step, in a container with limits that the runtime has set.
-    let (runner, prepared) = counted_in_time(&agent, "applied", |attempt| {
+    let (runner, prepared) = counted_in_time(&agent, (OF_LIMITS, "applied"), |attempt| {
         let runner = site.runner(&format!("runner-3-{attempt}"));
         let prepared = runner.prepare_called(&job(BUSYBOX, LIMITS), &[]);
         assert_eq!(prepared.code, 0, "{prepared:?}");

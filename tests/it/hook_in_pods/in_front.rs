@@ -7,11 +7,10 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::nri::{in_time, until_taken};
+use super::nri::{Before, OF_INITS, counted, counted_in_time, in_time, until_taken};
 use super::runner::{Called, Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::agent::Agent;
-use crate::support::exposition::Ledger;
 use crate::support::process::until;
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
@@ -19,7 +18,7 @@ use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
 const IN_FRONT: &str = "/ephemon/bin/ephemon-init --in-front -- ";
 /// What the hook says of an action without init.
 const WITHOUT: &str = "runs without ephemon-init";
-/// What it says of any such container that it has waited for.
+/// What it says of any such container that it has waited for: half a second after the kubelet's report.
 const NOT_IN_FRONT: &str = "has not put ephemon-init in front";
 
 /// A runner whose hook asks.
@@ -62,38 +61,78 @@ fn forbid_exec(site: &Site) {
     site.kubectl().run(&words);
 }
 
-fn counted(agent: &Agent, result: &str) -> f64 {
-    let mut ledger = Ledger::default();
-    agent.scrape_into(&mut ledger);
-    let labels = [("result", result)];
-    ledger.sum("ephemon_agent_inits_at_creation_total", &labels).unwrap_or_default()
+/// The pod's containers that ask for init in front and in which it has not begun: it makes a journal first.
+fn without_init(site: &Site, runner: &Runner) -> Vec<String> {
+    let journals = runner.directory.volume("ephemon/journal");
+    let pod = site.pod(&runner.name);
+    let all = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
+    let asks = |one: &&Value| {
+        let mut variables = one["env"].as_array().into_iter().flatten();
+        variables.any(|variable| variable["name"] == "EPHEMON_INIT")
+    };
+    let names = all.filter(asks).filter_map(|one| one["name"].as_str().map(str::to_owned));
+    names.filter(|name| !journals.join(format!("{name}.jsonl")).exists()).collect()
 }
 
-/// Calls an action with init in front: in the pod of the action before it, or in a fresh one where the agent
-/// was late. The hook, too, gives init a moment only.
+/// Plays something until init is in front of so many more containers and the hook has met it. Played again
+/// only if a container runs without init and the agent admits that it was late for one, or if init is there
+/// and the hook, which gives it a moment only, says that it is not.
+fn met_in_front(
+    site: &Site,
+    agent: &Agent,
+    containers: usize,
+    mut play: impl FnMut(usize) -> (Runner, Called),
+) -> (Runner, Called) {
+    in_time(agent, |attempt| {
+        let before = Before::of(agent, OF_INITS, "applied");
+        let (runner, called) = play(attempt);
+        let has_begun = |name: &String| {
+            let status = site.status(&runner.name, name).unwrap_or_default();
+            ["running", "terminated"].iter().any(|state| !status["state"][state].is_null())
+        };
+        let is_there = until(PATIENCE, || {
+            // Asked before the last look: init begins sooner than the kubelet says that its container runs.
+            let is_late = without_init(site, &runner).iter().all(has_begun) && before.is_missed();
+            if without_init(site, &runner).is_empty() {
+                return Some(true);
+            }
+            is_late.then_some(false)
+        });
+        let is_there = is_there.unwrap_or_else(|| {
+            let without = without_init(site, &runner);
+            panic!("not late, and no init in {without:?}: {called:?}\n{}", agent.log())
+        });
+        if !is_there {
+            return None;
+        }
+        let applied = before.more().to_string();
+        assert_eq!(applied, containers.to_string(), "{called:?}\n{}", agent.log());
+        (!called.stdout.contains(NOT_IN_FRONT)).then_some((runner, called))
+    })
+}
+
+/// Calls an action with init in front: in the pod of the action before it, or in a fresh one for the first
+/// and where something was late.
 fn act(
     site: &Site,
     agent: &Agent,
     (name, place): (&str, &mut Option<(Runner, Value)>),
     call: impl Fn(&Runner, &Value) -> Called,
 ) -> Called {
-    in_time(agent, |attempt| {
+    let mut of_job = Value::Null;
+    let (runner, called) = met_in_front(site, agent, 1, |attempt| {
         let fresh = || {
             let runner = asking(site, &format!("{name}-{attempt}"));
             let state = runner.prepare(&job(BUSYBOX, ""), &[]);
             (runner, state)
         };
         let (runner, state) = place.take().unwrap_or_else(fresh);
-        let before = counted(agent, "applied");
         let called = call(&runner, &state);
-        // One that is cancelled at once may be so before the hook says that it has no init.
-        let is_applied = (counted(agent, "applied") - before).to_string() == "1";
-        if !is_applied || called.stdout.contains(WITHOUT) {
-            return None;
-        }
-        *place = Some((runner, state));
-        Some(called)
-    })
+        of_job = state;
+        (runner, called)
+    });
+    *place = Some((runner, of_job));
+    called
 }
 
 #[test]
@@ -106,23 +145,12 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
     let database = container(POSTGRES, &json!({"createOptions": "--name db"}));
     let dying = web("while ! test -e /go; do sleep 0.1; done; exit 5", "--name dying");
     let services = [web(script, options), database, dying];
-    let (runner, prepared) = in_time(&agent, |attempt| {
+    let (runner, prepared) = met_in_front(&site, &agent, 3, |attempt| {
         let runner = asking(&site, &format!("runner-1-{attempt}"));
-        let before = counted(&agent, "applied");
         let prepared = runner.prepare_called(&job(BUSYBOX, ""), &services);
-        if prepared.stdout.contains(NOT_IN_FRONT) {
-            return None;
-        }
-        assert_eq!(prepared.code, 0, "{prepared:?}\n{}", agent.log());
-        // The hook says nothing of a service that it does not wait for.
-        let is_in_front = |name| command(&site, &runner.name, name).starts_with(IN_FRONT);
-        if !["busybox", "postgres", "busybox-2"].into_iter().all(is_in_front) {
-            return None;
-        }
-        let applied = counted(&agent, "applied") - before;
-        assert_eq!(applied.to_string(), "3", "{}", agent.log());
-        Some((runner, prepared))
+        (runner, prepared)
     });
+    assert_eq!(prepared.code, 0, "{prepared:?}\n{}", agent.log());
     assert!(!prepared.stdout.contains("::warning::"), "{prepared:?}");
     let state = prepared.json()["state"].clone();
     // It was waited for until its own command said so.
@@ -131,6 +159,7 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
     let line = command(&site, &runner.name, "busybox");
     assert!(line.starts_with(&format!("{IN_FRONT}sh -c echo $PASSWORD;")), "{line}");
     assert_eq!(command(&site, &runner.name, "postgres"), format!("{IN_FRONT}/entry.sh "));
+    assert!(command(&site, &runner.name, "busybox-2").starts_with(IN_FRONT));
     let id = site.until_status(&runner.name, "busybox-2", id_of);
     fs::write(format!("/proc/{}/root/go", site.host_pid_of(&id)), "").unwrap();
     site.end_of(&runner.name, "busybox-2");
@@ -157,10 +186,10 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
         let options =
             "--health-cmd \"echo not well; false\" --health-interval 100ms --health-retries 2";
         let services = [web(script, options)];
-        let called = in_time(&agent, |attempt| {
+        let (_, called) = met_in_front(&site, &agent, 1, |attempt| {
             let runner = asking(&site, &format!("runner-{}-{attempt}", number + 2));
             let called = runner.prepare_called(&job(BUSYBOX, ""), &services);
-            (!called.stdout.contains(NOT_IN_FRONT)).then_some(called)
+            (runner, called)
         });
         assert!(called.code == 1 && called.says(words), "{called:?}");
     }
@@ -280,21 +309,17 @@ fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
         // The shell has become its one command.
         assert!(line.starts_with("tr "), "{name}: {line}\n{}", agent.log());
     }
-    assert_eq!(counted(&agent, "applied").to_string(), "0");
-    let reason = in_time(&agent, |attempt| {
+    assert_eq!(counted(&agent, OF_INITS, "applied").to_string(), "0");
+    let reason = counted_in_time(&agent, (OF_INITS, "applied"), |attempt| {
         let name = format!("asking-{attempt}");
         pod(&name, &site.labels());
         // The volume is anybody's who makes the pod: what he puts there runs as his container would.
         let id = site.until_status(&name, "own", id_of);
         let own = format!("/proc/{}/root/ephemon/bin", site.host_pid_of(&id));
         assert!(fs::read_dir(own).unwrap().next().is_none());
-        let before = counted(&agent, "applied");
         let reason = attach(&site, &name, "as-the-hook", &programs(true, "/ephemon/bin"));
-        if reason == "Completed" {
-            return None;
-        }
-        assert_eq!((counted(&agent, "applied") - before).to_string(), "1", "{}", agent.log());
-        Some(reason)
+        // Its own command has run.
+        (reason != "Completed").then_some(reason)
     });
     assert_eq!(reason, "StartError");
 }

@@ -25,6 +25,12 @@ const PORT: u16 = 9911;
 /// The endpoint that the component `otlp` names.
 const ENDPOINT: &str = "http://otel-collector.observability:4318";
 
+/// What the agent logs when the API server answers after it did not.
+const ANSWERS_AGAIN: &str = "the API server answers again";
+/// Most outages of the API server in a scenario that a busy machine explains: the agent waits half a minute
+/// for an answer, and logs an outage once, so more of them are minutes without one.
+const LATE_ANSWERS: usize = 3;
+
 /// An installed agent; it is uninstalled when dropped. What is asked of its metrics is of one site.
 pub(super) struct Installed {
     kubectl: Kubectl,
@@ -136,16 +142,23 @@ impl Installed {
     }
 
     /// The messages of its log that are no information, without those about other sites' pods: such a pod
-    /// may just be going when the agent starts; and without answers that came too late on a busy machine and
-    /// were asked for again.
+    /// may just be going when the agent starts; and without answers that came too late on a busy machine, if
+    /// they are few and the API server has answered since.
     pub(super) fn complaints(&self) -> Vec<String> {
         let is_harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
         let is_others = |line: &&str| line.contains("runners-") && !line.contains(&self.namespace);
-        let log = self.log();
         let is_late = |line: &&str| line.contains("no answer in ") && line.contains("retrying");
-        let complaints =
-            log.lines().filter(|line| !is_harmless(line) && !is_others(line) && !is_late(line));
-        complaints.map(str::to_owned).collect()
+        // An outage that goes on is logged no second time.
+        let is_over = |log: &String| {
+            let mut lines = log.lines().rev();
+            let last = lines.find(|line| is_late(line) || line.contains(ANSWERS_AGAIN));
+            last.is_none_or(|line| !is_late(&line))
+        };
+        let log = until(PATIENCE, || Some(self.log()).filter(is_over));
+        let (log, is_over) = log.map_or_else(|| (self.log(), false), |log| (log, true));
+        let is_excused = is_over && log.lines().filter(is_late).count() <= LATE_ANSWERS;
+        let complaints = log.lines().filter(|line| !is_harmless(line) && !is_others(line));
+        complaints.filter(|line| !(is_excused && is_late(line))).map(str::to_owned).collect()
     }
 
     /// Where its pod serves, once that has an address.

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
+use super::cpu::assert_cpu;
 use super::failures::cancel_a_step;
 use super::installed::Installed;
 use super::runner::{Runner, container, job};
@@ -184,9 +185,8 @@ fn assert_shown(site: &Site, agent: &Installed, used: &BTreeMap<String, f64>) {
             let is_shared = quality == "residual_shared" && ["job", "busybox"].contains(name);
             assert!(["exact", "residual"].contains(&quality) || is_shared, "{name}: {quality}");
             if let Some(own) = used.get(*name) {
-                // The counter was read by a process that went on to print it and to end.
                 let shown = of("ephemon_container_cpu_usage_seconds_total")?;
-                assert!(shown >= *own && shown <= own * 1.01 + 0.03, "{name}: {shown} of {own} s");
+                assert_cpu(name, quality, *own, shown);
             }
         }
         let job = ("container", "job");

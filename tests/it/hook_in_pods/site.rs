@@ -194,10 +194,10 @@ impl Site {
         let pid = self.cri().container_pid(id).expect("the container runs");
         let host = self.node.host_pid(pid).expect("its process is there");
         let is_started = || {
-            let name = fs::read_to_string(format!("/proc/{host}/comm")).unwrap_or_default();
+            let name = fs::read_to_string(format!("/proc/{host}/comm")).ok()?;
             (!name.starts_with("runc") && !name.starts_with("crun")).then_some(())
         };
-        until(PATIENCE, is_started).expect("the runtime starts the container's own process");
+        until(PATIENCE, is_started).expect("the container's own process is started, and is there");
         host
     }
 

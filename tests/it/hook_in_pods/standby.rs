@@ -72,8 +72,9 @@ fn standing_by<T>(
     found.unwrap_or_else(|| panic!("given up in each pod; in the last: {last}"))
 }
 
-/// Waits until the hook's book says of a container that is to follow whether steps may take it.
-fn is_offered(runner: &Runner, container: &str) -> bool {
+/// Waits until the hook's book says of a container that is to follow that steps may take it, or that it was
+/// given up; whether they may.
+fn until_offered(runner: &Runner, container: &str) -> bool {
     let book = runner.root(&format!("/tmp/.ephemon-{}.standby/book", runner.name));
     let offered = || {
         let book: Value = serde_json::from_slice(&fs::read(&book).ok()?).ok()?;
@@ -136,7 +137,7 @@ fn two_at_once(site: &Site, runner: &Runner, state: &Value) -> Option<()> {
         let action = action(BUSYBOX, &meet(number));
         (number, runner.begin("run_container_step", &action, state))
     });
-    let is_offered = is_offered(runner, "standby-4");
+    let is_offered = until_offered(runner, "standby-4");
     runner.write("r/r/go", "");
     for (number, called) in both.map(|(number, calling)| (number, calling.finish())) {
         assert_eq!(called.code, i32::try_from(number).unwrap(), "{called:?}");
@@ -199,6 +200,7 @@ fn an_image_is_pulled_while_the_steps_before_its_own_run() {
     registry::ask(&group, "other");
     let called = runner.call("run_container_step", &action(&absent, "cat /name"), &state);
     assert_eq!((called.code, called.printed().as_str()), (0, own.as_str()), "{called:?}");
+    // The registry counts them from the meeting on.
     let visits = registry::visits(&[&own]);
     let is_later = visits.iter().all(|visit| visit.began >= given);
     assert!(is_later && !visits.is_empty(), "it was not there before: {visits:?}");

@@ -100,7 +100,9 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
     )
 }
 
-/// When the files of the images with these names, below `slow/`, were asked for and given.
+/// When the files of the images with these names were asked for and given: `NAME` below `slow/`, `GROUP-NAME`
+/// below `meet/`, where a visit begins only once so many of the group were asked for. Manifests are not among
+/// them.
 pub(crate) fn visits(names: &[&str]) -> Vec<Visit> {
     VISITS.of(names)
 }

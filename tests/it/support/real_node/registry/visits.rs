@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A file of an image, from the request to its answer.
+/// A file of an image, from the request, or below `meet/` from the end of its wait for others, to its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Visit {
     pub(crate) image: String,
