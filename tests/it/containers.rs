@@ -18,8 +18,24 @@ use crate::support::witness::EvidenceSource;
 
 /// How long the agent may take to show what has ended.
 const SETTLE: Duration = Duration::from_mins(1);
-/// How often a scenario is played in which the agent was kept from a container's end.
-const PLAYS: usize = 5;
+/// How often a scenario is played at most.
+const PLAYS: usize = 8;
+
+/// What all plays of a scenario came to.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Plays in which each final is the container's own.
+    clean: usize,
+    /// Finals of all plays, and those of them that are not.
+    finals: usize,
+    worse: usize,
+    /// Ends that the witness missed, of containers whose command ran.
+    missed: usize,
+    /// Containers of clean plays: their figures are compared.
+    ran: usize,
+    /// Those of them whose CPU time the witness knows.
+    known: usize,
+}
 
 #[test]
 fn each_container_is_shown_with_the_cpu_time_it_used() {
@@ -96,7 +112,8 @@ fn scenario(flags: &[&str], life: impl Fn(&Pod<'_>, &Cri) -> Vec<Started>) {
 /// The same by this handler of the runtime.
 ///
 /// The runtime removes a cgroup some 50 ms after the container's end. A busy machine may keep the agent
-/// from it for longer, which then says that it has no last reading: all is played again.
+/// from it for longer, which then says that it has no last reading: all is played again, until
+/// [`Tally::is_enough`].
 pub(crate) fn scenario_by(
     handler: &str,
     flags: &[&str],
@@ -106,23 +123,24 @@ pub(crate) fn scenario_by(
         return;
     }
     let _busy = busy();
-    let mut finals = String::new();
+    let mut tally = Tally::default();
     for _ in 0..PLAYS {
-        match play(handler, flags, &life) {
-            Ok(()) => return,
-            Err(worse) => finals = worse,
+        play(handler, flags, &life, &mut tally);
+        if tally.is_enough() {
+            return;
         }
-        eprintln!("not each final is the container's own: {finals}");
+        eprintln!("not enough yet: {tally:?}");
     }
-    panic!("in none of {PLAYS} plays each final was the container's own: {finals}");
+    panic!("the agent missed too many finals, or the witness too many ends: {tally:?}");
 }
 
-/// Plays it once. An error: the finals, of which some are not the container's own.
+/// Plays it once. Where a final is not the container's own, the figures of the play prove nothing.
 fn play(
     handler: &str,
     flags: &[&str],
     life: impl Fn(&Pod<'_>, &Cri) -> Vec<Started>,
-) -> Result<(), String> {
+    tally: &mut Tally,
+) {
     let node = Node::new();
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();
@@ -153,19 +171,19 @@ fn play(
             }
         })
         .collect();
-    // On a busy machine the witness misses ends: it has no longer for them than the agent, and no event.
-    let settled = truths.iter().filter(|truth| truth.cpu_ns.is_some()).count();
-    assert!(settled > 0, "the witness missed every end: {seen:?}");
 
     let ledger = verdict::settle(&agent, &truths, SETTLE);
+    check_identities(&agent, &ledger, &truths, &sandbox);
     let worse = ["residual_shared", "last_sample"].map(|name| verdict::quality(&ledger, name));
+    tally.enter(&ran, &truths, worse.iter().sum());
     if worse != [0, 0] {
+        eprintln!("not each final is the container's own: {}", verdict::finals(&ledger));
         pod.stop(&cri, &ids);
         agent.stop();
-        return Err(verdict::finals(&ledger));
+        return;
     }
     verdict::check(&agent, &ledger, &truths);
-    check_books(&agent, &ledger, &sandbox, truths.len());
+    check_books(&agent, &ledger, truths.len());
     let used = Duration::from_nanos(pod.stop(&cri, &ids)).as_secs_f64();
     let cpu = "ephemon_container_cpu_usage_seconds_total";
     let shown = ledger.sum(cpu, &[("pod", &place.name)]).unwrap_or_default();
@@ -182,20 +200,59 @@ fn play(
         used - sum
     );
     agent.stop();
-    Ok(())
 }
 
-/// No more is shown than ran, all have a final, and the sums agree.
-fn check_books(agent: &Agent, ledger: &Ledger, sandbox: &str, ran: usize) {
-    let infos: Vec<_> = ledger.all("ephemon_container_info").collect();
-    assert_eq!(infos.len(), ran, "{infos:?}");
-    let ids = infos.iter().map(|(series, _)| series.label("container_id"));
-    assert!(ids.into_iter().all(|id| id != sandbox), "the sandbox is no container");
+/// Each container is shown once, by its own name and id, and the sandbox is not. So it is in every play:
+/// a busy machine may keep the agent from a container's last reading, but not from knowing who it is.
+fn check_identities(agent: &Agent, ledger: &Ledger, truths: &[Truth], sandbox: &str) {
+    let infos = ledger.all("ephemon_container_info").map(|(info, _)| info);
+    let mut shown: Vec<[&str; 2]> =
+        infos.map(|info| [info.label("container"), info.label("container_id")]).collect();
+    let mut ran: Vec<[&str; 2]> =
+        truths.iter().map(|truth| [truth.name.as_str(), truth.id.as_str()]).collect();
+    shown.sort_unstable();
+    ran.sort_unstable();
+    assert_eq!(shown, ran, "the sandbox is {sandbox}\n{}", agent.log());
+}
+
+/// All have a final, and the sums agree.
+fn check_books(agent: &Agent, ledger: &Ledger, ran: usize) {
     let sure = verdict::quality(ledger, "exact") + verdict::quality(ledger, "residual");
     assert!(sure >= ran, "{}", verdict::finals(ledger));
     // A pod that has used next to nothing has no ratio.
     if verdict::accounting_error(ledger).is_some() {
         verdict::balanced(agent, 0.01);
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// Adds a play with so many finals that are not the container's own.
+    fn enter(&mut self, ran: &[Started], truths: &[Truth], worse: usize) {
+        self.clean += usize::from(worse == 0);
+        self.finals += ran.len();
+        self.worse += worse;
+        let known = truths.iter().map(|truth| truth.cpu_ns.is_some());
+        // Where the command is not there the runtime may remove the cgroup at once, on any machine.
+        let missed = ran.iter().zip(known.clone()).filter(|(one, known)| one.runs && !known);
+        self.missed += missed.count();
+        if worse == 0 {
+            self.ran += ran.len();
+            self.known += known.filter(|known| *known).count();
+        }
+    }
+
+    /// Whether the plays show that the agent has each final where the machine lets it.
+    ///
+    /// How busy the machine is, the witness tells: it has no longer for an end than the agent, and no event.
+    /// So the agent may miss one final in eight more than the witness does: a fault that costs every second
+    /// one passes in one run of thirty, however few there are. A busy machine may keep the witness from most
+    /// ends, so it need only know a quarter of the figures of all clean plays: with fewer, a wrong one could
+    /// hide among those that nobody knows.
+    fn is_enough(&self) -> bool {
+        let allowed = self.missed + self.finals / PLAYS;
+        self.clean > 0 && self.worse <= allowed && self.known * 4 >= self.ran
     }
 }
 

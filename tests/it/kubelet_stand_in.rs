@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
-use crate::support::programs;
+use crate::support::{programs, verdict};
 
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -198,12 +198,14 @@ async fn the_kernels_figure_and_the_reapers_agree() {
         let ends = ends(&mut events, 1).await;
         let account = &ends["burn"].account;
         let kernel = Duration::from_nanos(account.figures.cpu_ns.unwrap());
-        // The reaper also sees what the first process used before it entered the cgroup.
-        let more = account.reaped.saturating_sub(kernel);
         // The counter also has a process's last steps, after it was reaped. On a busy machine it is
-        // charged a tick or two for them.
-        assert!(kernel.saturating_sub(account.reaped) < Duration::from_millis(20), "{account:?}");
-        assert!(more < Duration::from_millis(100), "{account:?}");
+        // charged a tick or two for them; a third is the margin.
+        let tick = Duration::from_secs_f64(verdict::TICK);
+        assert!(kernel.saturating_sub(account.reaped) < tick * 3, "{account:?}");
+        // The reaper also sees what the first process used before it entered the cgroup: on a busy machine
+        // more, but less than half of what it burned there. A counter that has lost the burn lacks all of it.
+        let before = account.reaped.saturating_sub(kernel);
+        assert!(before < Duration::from_millis(150), "{account:?}");
         node.shutdown().await;
     }
 }

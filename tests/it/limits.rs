@@ -5,6 +5,7 @@ mod rig;
 mod runtime;
 
 use std::fs;
+use std::path::Path;
 
 use ephemon_cgroup::{InForce, Setting};
 use ephemon_model::Limit;
@@ -32,10 +33,11 @@ fn at<T>(limit: Option<Limit<T>>) -> Option<T> {
     }
 }
 
-/// A command in a shell of its own, which another one outlives for a second: an agent that a busy machine
-/// keeps from the container's end has read by then what the kernel has counted.
-fn outlived(command: &str) -> String {
-    format!("({command}); code=$?; sleep 1; exit $code")
+/// A command in a shell of its own, which another one outlives until this file is there: a busy machine may
+/// keep the agent from the container's end, and so from what the kernel has counted in it.
+fn outlived(command: &str, file: &Path) -> String {
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done", file.display());
+    format!("({command}); code=$?; {waits}; exit $code")
 }
 
 /// CPU, memory, tasks.
@@ -49,11 +51,12 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
     let agent = rig.agent(&[]);
     rig.pod("r1", &json!({SELECTED: "True"}), &json!({}));
     let bomb = "n=0; while [ $n -lt 100 ]; do sleep 100 & n=$((n+1)); done";
+    let read = rig.scratch.path().join("read");
     rig.add(
         "r1",
         &[
-            ("eater", "memory=32Mi", &outlived("tail /dev/zero")),
-            ("bomb", "pids=20", &outlived(bomb)),
+            ("eater", "memory=32Mi", &outlived("tail /dev/zero", &read)),
+            ("bomb", "pids=20", &outlived(bomb, &read)),
             ("busy", "cpus=0.2,pids=50", "while :; do :; done"),
             ("free", "", WAIT),
             ("wrong", "cpus=lots", WAIT),
@@ -77,9 +80,6 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
     gauge("ephemon_container_tasks_limit", "bomb", 20.0);
 
     rig.go();
-    assert_eq!(rig.end("r1", "eater"), (137, "OOMKilled".to_owned()));
-    // The shell gives up when it cannot fork.
-    assert_ne!(rig.end("r1", "bomb").0, 0);
     let kills = [("event", "oom_kill"), ("pod", "r1"), ("container", "eater")];
     let wanted: [Wanted<'_>; 3] = [
         ("ephemon_container_memory_events_total", &kills, 1.0),
@@ -87,6 +87,10 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
         ("ephemon_container_cpu_cfs_throttled_periods_total", &of("busy"), 10.0),
     ];
     all_shown(&agent, &wanted);
+    fs::write(read, "").unwrap();
+    assert_eq!(rig.end("r1", "eater"), (137, "OOMKilled".to_owned()));
+    // The shell gives up when it cannot fork.
+    assert_ne!(rig.end("r1", "bomb").0, 0);
     for alive in ["runner", "busy", "free", "wrong", "tiny"] {
         assert!(rig.runs("r1", alive), "{alive} lives on");
     }

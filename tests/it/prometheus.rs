@@ -67,13 +67,7 @@ fn prometheus_has_every_container_of_a_third_of_a_second() {
     // cgroup may be gone before the agent comes to it. All the others are right.
     assert!(late.len() <= ran.len().div_ceil(10), "{}", late.join("\n"));
     // Such a machine may also keep a scrape for longer than its second.
-    let up = || prometheus.query("avg_over_time(up{job=\"ephemon\"}[1m]) > 0.9").pop();
-    until(PATIENCE, up).unwrap_or_else(|| panic!("scrapes fail: {}", prometheus.target()));
-    let well = || {
-        let target = prometheus.target();
-        (target["health"] == "up" && target["lastError"] == "").then_some(())
-    };
-    until(PATIENCE, well).unwrap_or_else(|| panic!("{}", prometheus.target()));
+    prometheus.until_well("avg_over_time(up{job=\"ephemon\"}[1m]) > 0.9");
     node.cgroups().remove(&pod.cgroup());
     agent.stop();
 }

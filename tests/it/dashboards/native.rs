@@ -24,11 +24,7 @@ fn with_native_histograms_every_panel_shows_the_same() {
     for prometheus in [&classic, &native] {
         // Some panels look at times that are multiples of 15 seconds, of which one must have come since.
         let often = "sum_over_time(up[1m]) > 3 and count_over_time(up[1m:15s]) > 0";
-        let scraped = || prometheus.query(often).pop();
-        until(PATIENCE, scraped).expect("it must scrape");
-        // A scrape that a busy machine keeps too long fails, and the next one does not.
-        let well = || (prometheus.target()["lastError"] == "").then_some(());
-        until(PATIENCE, well).unwrap_or_else(|| panic!("{}", prometheus.target()));
+        prometheus.until_well(often);
     }
     let count = |prometheus: &Prometheus, query: &str| prometheus.query(query).pop();
     let family = "ephemon_job_duration_seconds";

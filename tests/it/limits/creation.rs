@@ -86,15 +86,12 @@ fn limits_that_the_runtime_sets_at_creation_are_enforced_by_the_kernel_and_count
     let reader = limited.add("reader", "memory=48Mi,cpus=0.5,pids=64", &["sh", "-c", read]);
     assert_eq!(limited.said(&reader), expected, "{}", agent.log());
 
-    // The shell outlives its child only where the kernel does not kill all of them. Then it does so for a
-    // second, in which the agent reads what the kernel has counted: a busy one comes too late for the end.
-    let eats = ["sh", "-c", "load memory 96; load sleep 1000; exit 7"];
+    // The shell outlives its child only where the kernel does not kill all of them. There it waits until the
+    // agent has read what the kernel has counted: a busy one comes too late for the end.
+    let eats = ["sh", "-c", "load memory 96; load wait /gate/open; exit 7"];
     let eater = limited.add("eater", "memory=48Mi", &eats);
-    let end = limited.pod.wait(&cri, &eater.id).exit_code;
-    assert_eq!(end, if is_v2() { 137 } else { 7 }, "{}", agent.log());
-    let forks = ["sh", "-c", "load pids 50; code=$?; load sleep 1000; exit $code"];
+    let forks = ["sh", "-c", "load pids 50; code=$?; load wait /gate/open; exit $code"];
     let bomb = limited.add("bomb", "pids=32", &forks);
-    assert_ne!(limited.pod.wait(&cri, &bomb.id).exit_code, 0);
     // For as long as it takes: beside others it comes to its quota in few of its periods.
     let busy = limited.add("busy", "cpus=0.1", &["/bin/load", "burn", "6000000"]);
 
@@ -112,6 +109,10 @@ fn limits_that_the_runtime_sets_at_creation_are_enforced_by_the_kernel_and_count
         wanted.push(("ephemon_container_pressure_waiting_seconds_total", &waits, 0.1));
     }
     all_shown(&agent, &wanted);
+    limited.pod.open_gate();
+    let end = limited.pod.wait(&cri, &eater.id).exit_code;
+    assert_eq!(end, if is_v2() { 137 } else { 7 }, "{}", agent.log());
+    assert_ne!(limited.pod.wait(&cri, &bomb.id).exit_code, 0);
     let ids = [runner, reader, eater, bomb, busy].map(|started| started.id);
     limited.pod.stop(&cri, &ids);
     agent.stop();

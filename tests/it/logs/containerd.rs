@@ -18,9 +18,12 @@ use crate::support::parts::{all_there, busy};
 use crate::support::process::{output, until};
 use crate::support::programs;
 
-const LINES: usize = 30_000;
-/// So many are written while the log is rotated, and the rest thereafter.
-const LAST: usize = 25_000;
+/// So many lines are written fast, and then slower ones until the log is rotated for the last time.
+const FIRST: usize = 25_000;
+/// So many thereafter.
+const LAST: usize = 5_000;
+/// What the job's last words begin with; the number of its lines follows.
+const END: &str = "the end of ";
 
 fn agent(node: &Node, backend: &Backend) -> Agent {
     let mut command = Command::new(programs::ephemon());
@@ -74,12 +77,14 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();
     let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
-    // It writes all the time while its log is rotated, however fast it is: the last lines take their time.
+    // It writes all the time while its log is rotated, however long that takes: how many lines there are,
+    // only the job knows.
     let script = format!(
-        "i=0; while [ $i -lt {LINES} ]; do echo \"line $i\"; i=$((i+1)); \
-         if [ $((i%1000)) = 0 ] && [ ! -e /gate/open ]; then sleep 0.01; fi; \
-         if [ $i -ge {LAST} ] && [ ! -e /gate/open ]; then sleep 0.01; fi; done; \
-         echo oops >&2; printf 'the end'"
+        "i=0; line() {{ echo \"line $i\"; i=$((i+1)); }}; \
+         while [ $i -lt {FIRST} ]; do line; if [ $((i%1000)) = 0 ]; then sleep 0.01; fi; done; \
+         until [ -e /gate/open ]; do line; sleep 0.01; done; \
+         last=$((i+{LAST})); while [ $i -lt $last ]; do line; done; \
+         echo oops >&2; printf \"{END}$i\""
     );
     let started = pod.run(&cri, &Spec::new("job", ["sh", "-c", &script]));
     let directory = node.pod_logs(&pod.place).join("job");
@@ -103,14 +108,21 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     until(PATIENCE, || is_there("long")).unwrap_or_else(|| panic!("{}", agent.log()));
     fs::remove_dir_all(node.pod_logs(&pod.place)).unwrap();
 
-    let lines = arrived(&backend, LINES + 3, &agent);
+    let count = || {
+        let lines = backend.lines();
+        lines.iter().find_map(|line| line.body.strip_prefix(END)?.parse::<usize>().ok())
+    };
+    let count = until(PATIENCE, count).unwrap_or_else(|| panic!("no end:\n{}", agent.log()));
+    // With `oops`, the end, and the long one.
+    let lines = arrived(&backend, count + 3, &agent);
     let mut job = bodies(&lines, "job");
-    assert!(job.contains(&"oops".to_owned()) && job.contains(&"the end".to_owned()));
+    assert!(job.contains(&"oops".to_owned()));
     job.retain(|body| body.starts_with("line "));
     let number = |body: &str| body.trim_start_matches("line ").parse::<usize>().unwrap();
     job.sort_by_key(|body| number(body));
-    let wanted: Vec<String> = (0..LINES).map(|number| format!("line {number}")).collect();
-    assert_eq!(job.len(), LINES);
+    let wanted: Vec<String> = (0..count).map(|number| format!("line {number}")).collect();
+    assert!(count >= FIRST + LAST, "{count}");
+    assert_eq!(job.len(), count);
     assert!(job == wanted, "every line once");
     assert_eq!(bodies(&lines, "long"), ["0123456789".repeat(4000)]);
     let ends = until(PATIENCE, || {

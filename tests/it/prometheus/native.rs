@@ -17,6 +17,8 @@ use crate::support::prometheus::Prometheus;
 
 const FAMILY: &str = "ephemon_agent_reading_duration_seconds";
 const PATIENCE: Duration = Duration::from_mins(1);
+/// So often that rates have a value.
+const SCRAPED: &str = "sum_over_time(up[1m]) > 3";
 
 /// Serves views in the formats that the scrapers accept.
 fn exporter(mut view: impl FnMut() -> View + Send + 'static) -> SocketAddr {
@@ -38,15 +40,6 @@ fn growing() -> SocketAddr {
         (10..=100).for_each(|hundredths| times.observe(f64::from(hundredths) / 100.0));
         View { histograms: vec![times.clone()], ..exposition::view() }
     })
-}
-
-/// Waits for scrapes that succeeded. On a busy machine some take longer than their second: these fail,
-/// and until the next one no series has a value.
-fn until_scraped(prometheus: &Prometheus) {
-    let scraped = || prometheus.query("sum_over_time(up[1m]) > 3").pop();
-    until(PATIENCE, scraped).expect("it must scrape");
-    let well = || (prometheus.target()["lastError"] == "").then_some(());
-    until(PATIENCE, well).unwrap_or_else(|| panic!("{}", prometheus.target()));
 }
 
 /// Waits until a query has so many series; their values.
@@ -82,7 +75,7 @@ fn prometheus_2_takes_native_histograms_where_the_feature_is_on() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let prometheus = Prometheus::with_native_histograms(scratch.path(), &[growing()]);
-    until_scraped(&prometheus);
+    prometheus.until_well(SCRAPED);
     native_ones_are_right(&prometheus);
 }
 
@@ -99,7 +92,7 @@ fn prometheus_3_takes_the_histograms_that_its_configuration_names() {
             "always_scrape_classic_histograms": classic_too,
         });
         let prometheus = Prometheus::start_3(scratch.path(), &scrape, &[]);
-        until_scraped(&prometheus);
+        prometheus.until_well(SCRAPED);
         let has_classic = classic_too || !native;
         eprintln!("native ones: {native}, classic ones: {has_classic}");
         until_has(&prometheus, &format!("histogram_count({FAMILY})"), usize::from(native));
@@ -146,7 +139,7 @@ fn prometheus_3_knows_that_a_containers_counters_began_at_its_start() {
     {
         let scratch = tempfile::tempdir().unwrap();
         let prometheus = Prometheus::start_3(scratch.path(), &scrape, flags);
-        until_scraped(&prometheus);
+        prometheus.until_well(SCRAPED);
         let seen = one(&prometheus, &format!("min_over_time({used}[5m])"));
         assert!((seen - least).abs() < 1e-9, "{flags:?}: {seen}");
     }

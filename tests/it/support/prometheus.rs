@@ -14,6 +14,9 @@ use super::parts;
 use super::ports;
 use super::process::{Running, until};
 
+/// Nothing here takes longer unless it hangs.
+const PATIENCE: Duration = Duration::from_mins(3);
+
 /// A running Prometheus.
 #[derive(Debug)]
 pub(crate) struct Prometheus {
@@ -87,6 +90,22 @@ impl Prometheus {
         let log = || fs::read_to_string(scratch.join("prometheus.log")).unwrap_or_default();
         ready.unwrap_or_else(|| panic!("{program} is not ready:\n{}", log()));
         Self { _process: process, address }
+    }
+
+    /// Waits until it has scraped so often that a query has a series, and until the first target's latest
+    /// scrape succeeded. On a busy machine some take longer than their second: these fail, and until the next
+    /// one no series has a value.
+    ///
+    /// # Panics
+    /// If that takes longer than [`PATIENCE`].
+    pub(crate) fn until_well(&self, scraped: &str) {
+        until(PATIENCE, || self.query(scraped).pop())
+            .unwrap_or_else(|| panic!("{scraped} has no series: {}", self.target()));
+        let well = || {
+            let target = self.target();
+            (target["health"] == "up" && target["lastError"] == "").then_some(())
+        };
+        until(PATIENCE, well).unwrap_or_else(|| panic!("{}", self.target()));
     }
 
     /// Where it listens.
