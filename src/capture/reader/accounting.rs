@@ -259,14 +259,12 @@ impl Held {
     fn open_accounting(&mut self, uid: &PodUid) -> Closed {
         let mut missed = Vec::new();
         let mut closed = Closed::default();
-        let read = self.read_pod(uid, &mut missed);
-        let unheld = self.unheld(uid, u64::MAX);
-        if let Some((own, mut living)) = read
-            && let Some(pod) = self.pods.get_mut(uid)
-        {
-            living.add(&unheld);
-            pod.ledger.open(&own, &living);
-            closed.pod = Some(pod.record(false));
+        if let Some((own, mut living)) = self.read_pod(uid, &mut missed) {
+            living.add(&self.unheld(uid, u64::MAX));
+            if let Some(pod) = self.pods.get_mut(uid) {
+                pod.ledger.open(&own, &living);
+                closed.pod = Some(pod.record(false));
+            }
         }
         for container in missed {
             let Closed { finals, pod } = self.close_missed(container);
