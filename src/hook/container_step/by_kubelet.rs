@@ -82,7 +82,7 @@ impl Action<'_> {
         let until = Instant::now() + waited;
         let begun = news.begun(planned, until, waited, self.call.console).await?;
         let Progress::Ended { exit_code, reason, message } = begun else {
-            launch::time_for_init(planned).await;
+            launch::time_for_init(planned, &self.call.settings.volume, news).await;
             return Ok(());
         };
         let error = launch::ended(planned, exit_code, &reason, &message);

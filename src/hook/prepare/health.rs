@@ -108,8 +108,12 @@ impl Wait<'_> {
         let volume = &self.call.settings.volume;
         let without = async {
             self.running(news).await?;
-            launch::time_for_init(service).await;
-            launch::say_without_init(self.call, service, token);
+            if launch::time_for_init(service, volume, news).await {
+                // What the kubelet tells of its end is said next.
+                self.call.hide_key(service.name(), token);
+            } else {
+                launch::say_without_init(self.call, service, token);
+            }
             Ok(None)
         };
         tokio::select! {

@@ -51,6 +51,22 @@ async fn the_key_of_a_container_without_init_is_hidden() {
     assert_hidden(&cleaned.stdout, &env_of(&rig, "db", "EPHEMON_CONTAINER_KEY"));
 }
 
+/// As on a busy node, where the hook comes too late to meet it: its journal is all that is left of it.
+#[tokio::test]
+async fn of_a_service_that_was_over_before_its_init_was_met_only_its_end_is_told() {
+    let Some(rig) = asking().await else { return };
+    let script = "echo > /ephemon/journal/db.jsonl; sleep 1.5; exit 5";
+    let options = "--health-cmd false --ulimit nofile=7:7";
+    let service = json!({"image": "db", "entryPointArgs": [script], "createOptions": options});
+    let args = json!({"container": {"image": "init"}, "services": [service]});
+    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+    let says = |text| prepared.stdout.contains(text);
+    assert!(prepared.code == 1 && says("ended with exit code 5"), "{prepared:?}");
+    assert!(!says("has not put ephemon-init in front"), "{prepared:?}");
+    assert!(!says("is not run") && !says("option --ulimit of db"), "{prepared:?}");
+    assert_hidden(&prepared.stdout, &env_of(&rig, "db", "EPHEMON_CONTAINER_KEY"));
+}
+
 #[tokio::test]
 async fn an_action_that_exits_at_once_names_the_options_that_were_ignored() {
     let Some(rig) = asking().await else { return };

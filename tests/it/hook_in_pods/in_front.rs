@@ -18,7 +18,8 @@ use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
 const IN_FRONT: &str = "/ephemon/bin/ephemon-init --in-front -- ";
 /// What the hook says of an action without init.
 const WITHOUT: &str = "runs without ephemon-init";
-/// What it says of any such container that it has waited for: half a second after the kubelet's report.
+/// What it says of any such container that it has waited for, half a second after the kubelet's report and
+/// where no init has begun.
 const NOT_IN_FRONT: &str = "has not put ephemon-init in front";
 
 /// A runner whose hook asks.
@@ -74,9 +75,8 @@ fn without_init(site: &Site, runner: &Runner) -> Vec<String> {
     names.filter(|name| !journals.join(format!("{name}.jsonl")).exists()).collect()
 }
 
-/// Plays something until init is in front of so many more containers and the hook has met it. Played again
-/// only if a container runs without init and the agent admits that it was late for one, or if init is there
-/// and the hook, which gives it a moment only, says that it is not.
+/// Plays something until init is in front of so many more containers. Played again only if a container runs
+/// without init and the agent admits that it was late for one.
 fn met_in_front(
     site: &Site,
     agent: &Agent,
@@ -107,7 +107,8 @@ fn met_in_front(
         }
         let applied = before.more().to_string();
         assert_eq!(applied, containers.to_string(), "{called:?}\n{}", agent.log());
-        (!called.stdout.contains(NOT_IN_FRONT)).then_some((runner, called))
+        assert!(!called.stdout.contains(NOT_IN_FRONT), "{called:?}\n{}", agent.log());
+        Some((runner, called))
     })
 }
 
