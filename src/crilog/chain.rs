@@ -3,7 +3,8 @@
 //! when compressed.
 //!
 //! The kubelet deletes the oldest first. So what sorts before a known file has been read, what
-//! sorts after the last known one is new, and if none is known, all are new. Where the last known one is not there, others may be gone.
+//! sorts after the last known one is new, and if none is known, all are new. Where the last known one
+//! is not there, others may be gone; one of which nothing was read is not asked for.
 
 use std::collections::VecDeque;
 use std::fs::File;

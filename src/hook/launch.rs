@@ -28,6 +28,9 @@ pub(super) use in_front::{in_front, say_without_init, time_for_init};
 
 /// How often to check for the socket without an inotify event, because some file systems send none.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long the kubelet is given to report the end of a container that is known to be over, or may be: it
+/// checks once a second, and on a busy node its status is later.
+pub(super) const STATUS_TIMEOUT: Duration = Duration::from_secs(15);
 /// If the kubelet reports a container as running for this long and its init does not answer, init
 /// does not run.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);

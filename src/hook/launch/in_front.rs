@@ -6,7 +6,7 @@ use std::time::Duration;
 use ephemon_contract::{Token, Volume, Welcome, mount};
 use tokio::time::{sleep, timeout};
 
-use super::{Error, POLL_INTERVAL, PodWatch, connected, say_notes};
+use super::{Error, POLL_INTERVAL, PodWatch, STATUS_TIMEOUT, connected, say_notes};
 use crate::call::Call;
 use crate::console::Console;
 use crate::pod_view::Progress;
@@ -17,9 +17,6 @@ use crate::spec::Planned;
 /// its own entrypoint: the report comes about half a second after the start, init's socket within
 /// milliseconds of it.
 const IN_FRONT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How much longer if init has begun, which a busy node keeps from its socket, or whose container was over
-/// before the hook met it: of that the kubelet tells once a second, and later on such a node.
-const BEGUN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The kubelet's reason for a container whose process the runtime could not start (containerd,
 /// `internal/cri/server/container_start.go`).
@@ -70,7 +67,8 @@ pub(crate) async fn in_front(
 }
 
 /// Gives such an init its time, once the kubelet reports the container as running. Returns whether one has
-/// begun there, and the container is over.
+/// begun there, and the container is over: one that has begun is given longer, as a busy node keeps it from
+/// its socket, or the kubelet from saying that its container was over before the hook met it.
 ///
 /// Its journal shows that it has begun. Any container of the pod can make such a file: all that it brings
 /// about is that the hook waits for longer.
@@ -83,7 +81,7 @@ pub(crate) async fn time_for_init(planned: &Planned, volume: &Volume, news: &mut
         return false;
     }
     let is_over = |progress| matches!(progress, Progress::Ended { .. }).then_some(());
-    timeout(BEGUN_TIMEOUT, news.until(planned.name(), is_over)).await.is_ok()
+    timeout(STATUS_TIMEOUT, news.until(planned.name(), is_over)).await.is_ok()
 }
 
 /// Shows what such an init would have set up, once it is known to be missing, and hides the

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::call::{Call, Error};
 use crate::console::quote;
 use crate::launch;
-use crate::launch::PodWatch;
+use crate::launch::{PodWatch, STATUS_TIMEOUT};
 use crate::log;
 use crate::pod_view::Progress;
 use crate::socket::Line;
@@ -24,10 +24,9 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to watch a service that declares nothing to wait for: a service that cannot start exits
 /// at once, and the kubelet checks once a second.
 const SETTLE_TIME: Duration = Duration::from_millis(1_200);
-/// The kubelet checks once a second; on a busy node its status is later.
-const KUBELET_TIMEOUT: Duration = Duration::from_secs(15);
 /// The hint for a service that ended because its address was in use.
 const IN_USE: &str = "; its log says that an address is in use: the containers of a job share one network, so two services cannot listen on one port; change the port of one of them, with a variable of its image or with `command:`";
+
 /// Waits until a service is ready, or returns why it is not.
 #[tracing::instrument(skip_all, fields(
     otel.name = "wait for service",
@@ -72,7 +71,7 @@ pub(super) async fn healthy(
             Ok(false) => {}
             // Its init has ended; the kubelet will report why.
             Err(Error::Container { source, .. }) if source.is_early() => {
-                let over = timeout(KUBELET_TIMEOUT, wait.ended(&mut news)).await;
+                let over = timeout(STATUS_TIMEOUT, wait.ended(&mut news)).await;
                 let name = service.name().to_owned();
                 return Err(over.unwrap_or(Error::Container { name, source }));
             }

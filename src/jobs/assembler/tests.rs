@@ -64,10 +64,21 @@ fn follow_learning(
     story: &Story,
     seconds: std::ops::Range<u64>,
 ) -> (Vec<Dispatch>, Vec<Evidence>) {
+    follow_withholding(assembler, story, seconds, |_, _| {})
+}
+
+/// The same, without what is taken out of a second's snapshot.
+fn follow_withholding(
+    assembler: &mut Assembler,
+    story: &Story,
+    seconds: std::ops::Range<u64>,
+    withhold: impl Fn(u64, &mut PodSnapshot),
+) -> (Vec<Dispatch>, Vec<Evidence>) {
     let (mut all, mut learnt) = (Vec::new(), Vec::new());
     let mut read = HashSet::new();
     for second in seconds {
-        let (snapshot, entries) = news(story, second, true);
+        let (mut snapshot, entries) = news(story, second, true);
+        withhold(second, &mut snapshot);
         assembler.snapshots(vec![snapshot], true, s(second));
         for entry in entries {
             if read.insert((entry.file.clone(), entry.at)) {

@@ -38,7 +38,7 @@ fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
     for seconds in LIVES {
         let name = format!("burn-{seconds}");
         assert_eq!(site.end_of(&runner.name, &name).0, 0);
-        let own = site.log_of(&runner, &name).trim().parse::<f64>().unwrap() / 1e9;
+        let own = site.log_of_ended(&runner, &name).trim().parse::<f64>().unwrap() / 1e9;
         let (shown, quality) = agent.scrape_until(|ledger| ended(ledger, &name));
         assert_cpu(&name, &quality, own, shown);
     }
@@ -56,8 +56,7 @@ fn a_deleted_pods_last_line_is_exported() {
         format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line $i; done; sleep 1000");
     debug(&site, &runner.name, "writer", &script);
     let last = format!("line {LINES}\n");
-    until(PATIENCE, || site.log_of(&runner, "writer").ends_with(&last).then_some(()))
-        .expect("the container writes all its lines");
+    site.until_logged(&runner, "writer", |log| log.ends_with(&last));
     // An agent that has not opened the log by then cannot: the kubelet removes it with the pod.
     let is_open = || collector.lines().iter().any(|line| line.body == "line 1").then_some(());
     until(PATIENCE, is_open).unwrap_or_else(|| panic!("{}", agent.log()));
@@ -147,7 +146,7 @@ fn limits_of_a_workflow_hold_by_the_installed_agent() {
     let step = runner.script(&state, read);
     let seen: Vec<&str> = step.stdout.split_whitespace().collect();
     assert_eq!(seen, ["50331648", "50000", "64"], "{step:?}");
-    let log = site.log_of(&runner, "job");
+    let log = site.until_logged(&runner, "job", |log| log.contains("64\n"));
     assert!(log.starts_with("50331648\n"), "nothing of the hook's own is in it: {log}");
     let check = agent.check();
     for part in ["host's processes", "network values", "listen address"] {

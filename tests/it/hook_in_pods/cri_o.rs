@@ -48,7 +48,7 @@ fn burn_in_time(site: &Site, agent: &Agent, pod: &Runner, seconds: u64) -> Strin
         let script = burn(seconds);
         site.kubectl().run(&[&words[..], &more[..], &[script.as_str()]].concat());
         assert_eq!(site.end_of(&pod.name, &name).0, 0);
-        let own = site.log_of(pod, &name).trim().parse::<f64>().unwrap() / 1e9;
+        let own = site.log_of_ended(pod, &name).trim().parse::<f64>().unwrap() / 1e9;
         let (shown, quality) = figure(agent, |ledger| ended(ledger, &name));
         assert_cpu(&name, &quality, own, shown);
         let is_told = || {

@@ -129,7 +129,7 @@ fn a_container_that_the_kubelet_runs_again_refuses() {
         (!status["containerID"].as_str()?.contains(&id)).then(|| ended["exitCode"].clone())
     });
     assert_eq!(again, json!(125));
-    let log = site.log_of(&runner, "step");
+    let log = site.log_of_ended(&runner, "step");
     assert!(
         log.contains("step has already run, and an ephemeral container runs only once"),
         "{log}"

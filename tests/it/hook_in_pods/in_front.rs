@@ -164,7 +164,7 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
     let id = site.until_status(&runner.name, "busybox-2", id_of);
     fs::write(format!("/proc/{}/root/go", site.host_pid_of(&id)), "").unwrap();
     site.end_of(&runner.name, "busybox-2");
-    let log = site.log_of(&runner, "busybox");
+    let log = site.until_logged(&runner, "busybox", |log| log.contains('\n'));
     assert!(log.contains("***") && !log.contains("hunter2"), "{log}");
 
     let cleaned = runner.call("cleanup_job", &json!({}), &state);

@@ -28,7 +28,7 @@ fn a_prepare_that_is_killed_before_its_containers_start_leaves_none_of_them() {
     assert_eq!(cleaned.code, 0, "{cleaned:?}");
     // Asked to end while it ran, asked before init had met a hook, or started after the cleanup.
     let ended = site.end_of("runner-1", "job").0;
-    assert!([0, 143, 125].contains(&ended), "{ended}: {}", site.log_of(&runner, "job"));
+    assert!([0, 143, 125].contains(&ended), "{ended}: {}", site.log_of_ended(&runner, "job"));
     assert_eq!(site.secrets(), Vec::<String>::new());
 }
 

@@ -246,8 +246,28 @@ impl Site {
         })
     }
 
-    /// What a container has written, without the runtime's stamps.
-    pub(super) fn log_of(&self, runner: &Runner, container: &str) -> String {
+    /// What a container that has ended wrote: the runtime says of its end once all of it is in the log.
+    pub(super) fn log_of_ended(&self, runner: &Runner, container: &str) -> String {
+        self.end_of(&runner.name, container);
+        self.log_so_far(runner, container)
+    }
+
+    /// Waits until what a container has written satisfies: the runtime copies it into the log, which is
+    /// later than a step that wrote it has ended.
+    pub(super) fn until_logged(
+        &self,
+        runner: &Runner,
+        container: &str,
+        satisfied: impl Fn(&str) -> bool,
+    ) -> String {
+        let logged = || Some(self.log_so_far(runner, container)).filter(|log| satisfied(log));
+        until(PATIENCE, logged).unwrap_or_else(|| {
+            panic!("{container} has not written it: {}", self.log_so_far(runner, container))
+        })
+    }
+
+    /// What is in a container's log now, without the runtime's stamps.
+    fn log_so_far(&self, runner: &Runner, container: &str) -> String {
         let place = &runner.place;
         let root = self.node.path("/");
         let pod = paths::pod_logs(&root, (&place.namespace, &place.name), &place.uid);

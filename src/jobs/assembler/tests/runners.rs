@@ -59,6 +59,20 @@ fn a_debug_container_makes_no_job_of_a_runner_that_waits() {
     assert!(!assembler.memory().is_met(&pod().uid));
 }
 
+/// Lets a story go on in which the kubelet tells how the runner ended in this second.
+fn follow_to_an_exit(
+    assembler: &mut Assembler,
+    story: &Story,
+    seconds: std::ops::Range<u64>,
+    told_at: u64,
+) -> Vec<Dispatch> {
+    let withhold = |second, snapshot: &mut PodSnapshot| {
+        let runner = snapshot.containers.iter_mut().filter(|one| &*one.name == "runner");
+        runner.filter(|_| second < told_at).for_each(|one| one.exit = None);
+    };
+    follow_withholding(assembler, story, seconds, withhold).0
+}
+
 /// The kubelet tells of a container's end a second or two after the kernel.
 #[test]
 fn how_a_runner_ended_is_waited_for_before_its_job_is_sent() {
@@ -70,19 +84,7 @@ fn how_a_runner_ended_is_waited_for_before_its_job_is_sent() {
     }
     for told_at in [33, 36] {
         let mut assembler = Assembler::new(WITH_SPECS, Memory::default());
-        let (mut all, mut read) = (Vec::new(), HashSet::new());
-        for second in 1..60 {
-            let (mut snapshot, entries) = news(&story, second, true);
-            let runner = snapshot.containers.iter_mut().filter(|one| &*one.name == "runner");
-            runner.filter(|_| second < told_at).for_each(|one| one.exit = None);
-            assembler.snapshots(vec![snapshot], true, s(second));
-            for entry in entries {
-                if read.insert((entry.file.clone(), entry.at)) {
-                    assembler.journal(entry, s(second));
-                }
-            }
-            all.extend(assembler.turn(s(second)).dispatches);
-        }
+        let all = follow_to_an_exit(&mut assembler, &story, 1..60, told_at);
         let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
         let outcome = only.job.outcome;
         assert_eq!((outcome.result, outcome.fault), (JobResult::Error, Some(Fault::OomKilled)));
@@ -100,20 +102,7 @@ fn the_exit_of_a_runner_that_has_said_how_its_job_ended_is_waited_for() {
     for (told_at, outcome) in [(68, Outcome::SUCCESS), (90, Outcome::UNKNOWN)] {
         let outcome = Outcome { exit_code: (told_at == 68).then_some(0), ..outcome };
         let mut assembler = Assembler::new(WITH_SPECS, Memory::default());
-        let (mut all, mut read) = (Vec::new(), HashSet::new());
-        for second in 1..100 {
-            let (mut snapshot, entries) = news(&story, second, true);
-            let runner = snapshot.containers.iter_mut().filter(|one| &*one.name == "runner");
-            runner.filter(|_| second < told_at).for_each(|one| one.exit = None);
-            assembler.snapshots(vec![snapshot], true, s(second));
-            for entry in entries {
-                if read.insert((entry.file.clone(), entry.at)) {
-                    assembler.journal(entry, s(second));
-                }
-            }
-            hear(&mut assembler, &story, second);
-            all.extend(assembler.turn(s(second)).dispatches);
-        }
+        let all = follow_to_an_exit(&mut assembler, &story, 1..100, told_at);
         let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
         let runner = only.job.containers.iter().find(|one| &*one.name == "runner").unwrap();
         assert_eq!(runner.outcome, outcome, "{told_at}");
