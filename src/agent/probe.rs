@@ -98,7 +98,7 @@ mod tests {
     use ephemon_metrics::{Metrics, Options};
     use ephemon_self_metrics::SelfMetrics;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
     use crate::admin::Admin;
@@ -164,7 +164,11 @@ mod tests {
         // It takes the connection and is silent.
         let error = answer(&once, Duration::from_millis(50)).await.unwrap_err().to_string();
         assert!(error.contains("not answered within"), "{error}");
-        drop(listener);
+
+        // Nobody listens, nor can.
+        let nobody = TcpSocket::new_v4().unwrap();
+        nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let once = args(nobody.local_addr().unwrap(), None, Duration::ZERO);
         let error = run(&once).await.unwrap_err().to_string();
         assert!(error.contains("cannot connect"), "{error}");
     }

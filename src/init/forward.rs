@@ -184,14 +184,24 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread:
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::{
+        io::{Read, Write},
+        process,
+        sync::atomic::AtomicU16,
+    };
 
     use super::*;
 
+    /// An address that nobody else has: of this process, each time another one, and with a port that the
+    /// kernel does not choose by itself (`ip_local_port_range`, ip(7)).
+    pub(super) fn own_address() -> SocketAddr {
+        static NEXT: AtomicU16 = AtomicU16::new(20_000);
+        let [.., high, low] = process::id().to_be_bytes();
+        SocketAddr::from(([127, 77, high, low], NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
     fn forward_to(to: SocketAddr) -> SocketAddr {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let listen = free.local_addr().expect("an address");
-        drop(free);
+        let listen = own_address();
         let asked = Forward { listen: listen.to_string(), to: to.to_string(), udp: false };
         Forwards::default().start(&[asked]).expect("started");
         listen
@@ -218,9 +228,7 @@ mod tests {
 
     #[test]
     fn a_target_that_is_not_there_closes_the_connection() {
-        let gone = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let forward = forward_to(gone.local_addr().expect("an address"));
-        drop(gone);
+        let forward = forward_to(own_address());
         let mut stream = TcpStream::connect(forward).expect("connected");
         assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
     }
@@ -237,12 +245,16 @@ mod tests {
     #[test]
     fn any_address_is_that_of_both_families() {
         let target = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
         let to = target.local_addr().expect("an address").to_string();
-        let asked = Forward { listen: format!("0.0.0.0:{port}"), to, udp: false };
-        Forwards::default().start(&[asked]).expect("started");
+        // Of all addresses somebody may have it: the next one, then.
+        let started = |port: &u16| {
+            let asked = Forward { listen: format!("0.0.0.0:{port}"), to: to.clone(), udp: false };
+            let failure = Forwards::default().start(&[asked]).err();
+            let code = failure.map(|failure| failure.code);
+            assert!(matches!(code, None | Some(ErrorCode::AddressInUse)), "{code:?}");
+            code.is_none()
+        };
+        let port = (0..100).map(|_| own_address().port()).find(started).expect("started");
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
         if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("connected");

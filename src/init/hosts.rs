@@ -91,12 +91,17 @@ impl Hosts {
 
     /// Replaces the lines to keep, and writes them.
     pub(super) fn replace(&self, entries: &[HostEntry]) -> Result<(), HostsError> {
+        self.replace_within(entries, EMPTY_FOR)
+    }
+
+    /// The same with another limit for the wait.
+    fn replace_within(&self, entries: &[HostEntry], empty_for: Duration) -> Result<(), HostsError> {
         if entries.len() > MAX_LINES {
             return Err(HostsError::TooMany);
         }
         let wanted = entries.iter().map(line).collect::<Result<BTreeSet<_>, _>>()?;
         // Nobody waits for the lock meanwhile.
-        self.wait_for_content();
+        self.wait_for_content(empty_for);
         let mut lines = lock(&self.lines);
         let before = std::mem::replace(&mut lines.wanted, wanted);
         lines.gone.extend(before);
@@ -155,8 +160,8 @@ impl Hosts {
         Ok(text)
     }
 
-    fn wait_for_content(&self) {
-        let until = Instant::now() + EMPTY_FOR;
+    fn wait_for_content(&self, limit: Duration) {
+        let until = Instant::now() + limit;
         let is_empty = || fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
         while is_empty() && Instant::now() < until {
             thread::sleep(PAUSE);

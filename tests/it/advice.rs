@@ -18,7 +18,8 @@ use crate::support::process::{Running, until};
 use crate::support::programs;
 use crate::support::prometheus::Prometheus;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+/// The demo plays a whole workflow.
+const PATIENCE: Duration = Duration::from_mins(5);
 const GIB: f64 = 1_073_741_824.0;
 /// What the author of a workflow calls it, in the text format.
 const HOSTILE: &str = r#"</td><script>\"} or vector(1) #\n| `x` |"#;
@@ -138,7 +139,7 @@ fn the_demos_job_is_found_by_prometheus_and_by_its_agent() {
         let advised = row["verdict"]["request"]["memoryBytes"].as_f64();
         assert_eq!(advised.is_some_and(|bytes| bytes >= GIB / 4.0), is_prometheus, "{row:#}");
     }
-    demo.terminate(Duration::from_secs(30));
+    demo.terminate(PATIENCE);
 }
 
 #[test]

@@ -309,9 +309,12 @@ async fn it_fails_on_demand_and_recovers() {
     assert_eq!(watch.kind_and_name().await.0, "ERROR");
     let address = api.url().strip_prefix("http://").unwrap().to_owned();
     api.stop();
-    while TcpStream::connect(&address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let refused = async {
+        while TcpStream::connect(&address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_mins(1), refused).await.expect("nobody listens");
     api.restart().await.unwrap();
     assert_eq!(get(&api, "/version").await.1["gitVersion"], "v1.36.2");
 }

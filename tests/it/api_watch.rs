@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
+use crate::support::ports;
+
 const RECORDED_WATCH: &str = include_str!("fixtures/kubernetes-1.36/watch-pods.jsonl");
 const RECORDED_LIST: &str = include_str!("fixtures/kubernetes-1.36/pod-list.json");
 
@@ -252,11 +254,8 @@ async fn one_senseless_pod_costs_no_other() {
 
 #[tokio::test]
 async fn what_stands_in_the_way_is_named() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
     for (url, said) in [
-        (format!("http://{address}"), "connection refused"),
+        (format!("http://127.0.0.1:{}", ports::free()), "connection refused"),
         ("http://ephemon.invalid:6443".into(), "the node's resolver"),
     ] {
         let rig = Rig::connect(&url, []).await;

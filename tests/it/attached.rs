@@ -167,10 +167,11 @@ fn what_is_attached_by_hand_is_reported_everywhere_with_all_but_its_arguments() 
         let command = Any::StringValue("sh".to_owned());
         assert_eq!(attribute(record, "ephemon.debug.command"), Some(command));
     }
+    let texts = ["a debug container was attached to a pod", "a debug container has ended"];
+    let counts = || texts.map(|text| whole.log().matches(text).count());
+    until(PATIENCE, || counts().iter().all(|count| *count >= 2).then_some(()));
+    assert_eq!(counts(), [2, 2], "{}", whole.log());
     let log = whole.log();
-    for text in ["a debug container was attached to a pod", "a debug container has ended"] {
-        assert_eq!(log.matches(text).count(), 2, "{log}");
-    }
     let shown = format!("{all:?}{log}{}", whole.get("/metrics", TEXT).body);
     assert!(!shown.contains("hunter2"));
     selected.stop();

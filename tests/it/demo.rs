@@ -12,14 +12,47 @@ use crate::support::parts::{self, Part};
 use crate::support::process::until;
 use crate::support::programs;
 
-/// Plays once; the report.
+/// How often the demo is played at most.
+const PLAYS: usize = 3;
+
+/// Plays until the demo passes its own check; the report.
+///
+/// The check allows for no busy machine: where it finds nothing but what such a machine shows, all is
+/// played again.
 fn play(more: &[&str]) -> Value {
-    let mut demo = Command::new(programs::ephemon());
-    demo.args(["demo", "--once", "--report", "json"]).args(more);
-    let output = demo.output().unwrap();
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{more:?}: {words}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut words = String::new();
+    for _ in 0..PLAYS {
+        let mut demo = Command::new(programs::ephemon());
+        demo.args(["demo", "--once", "--report", "json"]).args(more);
+        let output = demo.output().unwrap();
+        words = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            return serde_json::from_slice(&output.stdout).unwrap();
+        }
+        assert!(is_only_late(&words), "{more:?}: {words}");
+        eprintln!("{more:?} was late: {words}");
+    }
+    panic!("{more:?} was late {PLAYS} times: {words}");
+}
+
+/// Whether all that the demo's check found is what a busy machine shows: the agent came too late to the start
+/// or the end of a container, or an export took so long that it was repeated. As many figures may be wrong as
+/// the agent says are not the container's own.
+fn is_only_late(words: &str) -> bool {
+    let (mut is_late, mut estimates, mut wrong) = (false, 0, 0);
+    for fault in words.lines().filter_map(|line| line.strip_prefix("FAILED: ")) {
+        if let Some((count, _)) = fault.split_once(" final readings have a quality worse than") {
+            estimates = count.parse().unwrap();
+        } else if fault.contains(" s of CPU time, the agent reports ") {
+            wrong += 1;
+        } else if !fault.ends_with(" spans arrived more than once")
+            && fault != "the agent did not set the job container's limits in time"
+        {
+            return false;
+        }
+        is_late = true;
+    }
+    is_late && wrong <= estimates
 }
 
 /// The steps of a report's workflow with their exit codes.
@@ -114,6 +147,22 @@ fn the_workflow_is_played_in_a_user_namespace() {
         return;
     }
     assert_workflow(&play(&["--play", "workflow", "--mounts", "user-namespace"]));
+}
+
+#[test]
+fn only_a_demo_that_was_late_is_played_again() {
+    let late = "FAILED: 1 final readings have a quality worse than residual (1 residual_shared, 0 \
+                last_sample)\n";
+    let wrong = "FAILED: step-1 in runner-1 used 0.1 s of CPU time, the agent reports 0.2 s\n";
+    let other = "FAILED: the agent did not report the end of step-1 in runner-1\n";
+    let repeated = "FAILED: 3 spans arrived more than once\n";
+    let unlimited = "FAILED: the agent did not set the job container's limits in time\n";
+    for words in [&[late, wrong][..], &["started\n", repeated, unlimited]] {
+        assert!(is_only_late(&words.concat()), "{words:?}");
+    }
+    for words in [&[wrong][..], &[late, wrong, wrong], &[late, other], &[]] {
+        assert!(!is_only_late(&words.concat()), "{words:?}");
+    }
 }
 
 /// As a runner whose last words are written when it is told to end.

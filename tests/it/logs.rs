@@ -22,7 +22,8 @@ use crate::support::programs;
 use crate::support::site::Site;
 use backend::{Backend, LogLine};
 
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Nothing here takes longer unless it hangs: tens of thousands of lines are the most that is waited for.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Waits until so many different records have come, and gives all of them by their uid.
 fn arrived(collector: &Backend, count: usize, agent: &Agent) -> BTreeMap<String, LogLine> {
@@ -34,6 +35,13 @@ fn arrived(collector: &Backend, count: usize, agent: &Agent) -> BTreeMap<String,
         panic!("{} of {count} records came; the agent says:\n{}", all().len(), agent.log())
     });
     all()
+}
+
+/// Waits until an agent's log has these words: a thread of the test's reads it, later than it is written.
+/// Returns the log.
+pub(crate) fn until_logged(agent: &Agent, words: &str) -> String {
+    until(PATIENCE, || Some(agent.log()).filter(|log| log.contains(words)))
+        .unwrap_or_else(|| panic!("no {words:?} in:\n{}", agent.log()))
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Collector, Mood, Wire};
 use crate::support::process::until;
 use crate::support::programs;
+use crate::support::site::OTLP_TIMEOUT;
 use crate::support::site::container::write_over;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -124,6 +125,7 @@ impl Node {
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.collector.endpoint())
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", backend.collector.protocol())
             .env("OTEL_METRIC_EXPORT_INTERVAL", interval)
+            .envs([OTLP_TIMEOUT])
             .envs(variables.iter().copied());
         Agent::launch(&mut command, self.0.path(), "kubepods")
     }

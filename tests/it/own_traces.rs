@@ -13,6 +13,7 @@ use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Collector, Mood, Wire};
 use crate::support::process::until;
 use crate::support::programs;
+use crate::support::site::OTLP_TIMEOUT;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -39,7 +40,8 @@ impl Site {
             .args(["agent", "--no-api", "--node-name", "it", "--own-traces"])
             .args(flags)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", self.collector.endpoint())
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", self.collector.protocol());
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", self.collector.protocol())
+            .envs([OTLP_TIMEOUT]);
         Agent::launch(&mut command, self.node.path(), "kubepods")
     }
 

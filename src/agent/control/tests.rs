@@ -1,5 +1,7 @@
 //! Clients of all kinds.
 
+use std::time::Instant;
+
 use ephemon_capture::readings::Readings;
 use ephemon_metrics::Metrics;
 use ephemon_self_metrics::SelfMetrics;
@@ -18,6 +20,23 @@ fn answers() -> Answers {
     Answers { state, metrics, log_level }
 }
 
+/// Asks again where the conversation took longer than `limit`, on a busy machine, and was broken off.
+async fn asked(
+    state_dir: &Path,
+    request: &Request,
+    limit: Duration,
+) -> Result<(Value, String), Error> {
+    let start = Instant::now();
+    loop {
+        let began = Instant::now();
+        let answer = ask(state_dir, request).await;
+        let is_late = matches!(answer, Err(Error::Silent { .. })) && began.elapsed() >= limit;
+        if !is_late || start.elapsed() > Duration::from_mins(2) {
+            return answer;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_is_answered_and_a_wrong_request_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -27,17 +46,17 @@ async fn a_client_is_answered_and_a_wrong_request_refused() {
     drop(UnixListener::bind(socket(directory.path())).unwrap());
     let control = Control::bind(directory.path(), answers()).unwrap();
     tokio::spawn(control.serve());
-    let (state, _) = ask(directory.path(), &Request::State).await.unwrap();
+    let ask = async |request| asked(directory.path(), &request, CONVERSATION_TIMEOUT).await;
+    let (state, _) = ask(Request::State).await.unwrap();
     assert_eq!(state["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(state["log"]["filter"], "info");
-    let (_, metrics) = ask(directory.path(), &Request::Metrics).await.unwrap();
+    let (_, metrics) = ask(Request::Metrics).await.unwrap();
     assert!(metrics.contains("ephemon_agent_"));
-    let request = Request::Log { filter: "debug".into(), seconds: 60 };
-    ask(directory.path(), &request).await.unwrap();
-    let (state, _) = ask(directory.path(), &Request::State).await.unwrap();
+    let log = |filter: &str| Request::Log { filter: filter.into(), seconds: 3600 };
+    ask(log("debug")).await.unwrap();
+    let (state, _) = ask(Request::State).await.unwrap();
     assert_eq!(state["log"]["filter"], "debug");
-    let request = Request::Log { filter: "a=b=c".into(), seconds: 60 };
-    let refused = ask(directory.path(), &request).await.unwrap_err().to_string();
+    let refused = ask(log("a=b=c")).await.unwrap_err().to_string();
     assert!(refused.contains("a=b=c"), "{refused}");
     let mut stream = UnixStream::connect(socket(directory.path())).await.unwrap();
     stream.write_all(&[b'x'; 8192]).await.ok();
@@ -50,12 +69,13 @@ async fn a_client_is_answered_and_a_wrong_request_refused() {
 async fn clients_that_say_nothing_do_not_keep_others_out_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let mut control = Control::bind(directory.path(), answers()).unwrap();
-    control.patience = Duration::from_millis(10);
+    let limit = Duration::from_millis(10);
+    control.patience = limit;
     tokio::spawn(control.serve());
     let mut silent = Vec::new();
     for _ in 0..2 * CLIENTS_MAX {
         silent.push(UnixStream::connect(socket(directory.path())).await.unwrap());
     }
-    let (state, _) = ask(directory.path(), &Request::State).await.unwrap();
+    let (state, _) = asked(directory.path(), &Request::State, limit).await.unwrap();
     assert!(state.is_object());
 }

@@ -1,12 +1,15 @@
 //! The reader on a tree of plain files in version 2's formats: inotify works as on cgroups, and the
 //! test plays the kernel. Real kernels are used in `tests/it`.
 
+mod accesses;
+
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::time::SystemTime;
 
 use ephemon_model::{ContainerId, Quality};
 
+use self::accesses::Accesses;
 use super::*;
 use crate::population::Admission;
 use crate::readings::Record;
@@ -68,8 +71,9 @@ impl Rig {
             file.unwrap().write_at(text.as_bytes(), 0).unwrap();
         };
         put("cpu.stat", format!("usage_usec {usage_us:010}\nuser_usec 0\nsystem_usec 0\n"));
-        put("memory.current", format!("{:010}\n", 4096 * u64::from(populated)));
         put("cgroup.events", format!("populated {populated}\nfrozen 0\n"));
+        // Last: until the group is empty a reading is one of a container that runs.
+        put("memory.current", format!("{:010}\n", 4096 * u64::from(populated)));
     }
 
     fn pod_uses(&self, usage_us: u64) {
@@ -86,6 +90,13 @@ impl Rig {
             Self::write(&made, usage_us, populated);
             fs::rename(made, path).unwrap();
         }
+    }
+
+    /// The container's last process ends, and the agent reads what it has used.
+    fn ends(&self, digit: char, usage_us: u64) {
+        let mut accesses = Accesses::of(&self.pod().join(id(digit).as_str()));
+        self.container_uses(digit, usage_us, 0);
+        until(|| accesses.show_final_reading().then_some(()));
     }
 
     /// The files are unlinked and the directory is removed; an open descriptor would still read
@@ -121,9 +132,8 @@ fn a_final_read_while_empty_is_exact_and_keeps_the_living_gauges() {
     rig.start();
     rig.container_uses('a', 1_000, 1);
     until(|| rig.record('a').filter(|record| record.usage.memory.usage_bytes == Some(4096)));
-    rig.container_uses('a', 52_000, 0);
+    rig.ends('a', 52_000);
     let shown = || rig.record('a').map(|record| record.usage.cpu.usage_ns);
-    std::thread::sleep(Duration::from_millis(20));
     rig.remove('a');
     let record = rig.ended('a');
     assert_eq!(record.ended.as_ref().unwrap().quality, Quality::Exact);
@@ -141,8 +151,7 @@ fn what_was_charged_after_the_final_reading_is_found_in_the_pod() {
         let before = if digit == 'a' { 0 } else { 52_500 };
         rig.container_uses(digit, 1_000, 1);
         until(|| rig.record(digit));
-        rig.container_uses(digit, 52_000, 0);
-        std::thread::sleep(Duration::from_millis(20));
+        rig.ends(digit, 52_000);
         rig.pod_uses(before + 52_000 + late_us);
         rig.remove(digit);
         let record = rig.ended(digit);
@@ -262,8 +271,7 @@ fn one_containers_garbage_costs_no_other_its_figures() {
     fs::create_dir(&broken).unwrap();
     fs::write(broken.join("cpu.stat"), b"usage_usec \xff\xff\n").unwrap();
     fs::write(broken.join("cgroup.events"), "populated maybe\n").unwrap();
-    rig.container_uses('a', 7_000, 0);
-    std::thread::sleep(Duration::from_millis(20));
+    rig.ends('a', 7_000);
     rig.remove('a');
     assert_eq!(rig.ended('a').usage.cpu.usage_ns, Some(7_000_000));
     assert_eq!(rig.record('b').map(|record| record.usage.cpu.usage_ns), Some(None));

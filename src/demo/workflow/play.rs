@@ -1,5 +1,6 @@
 //! Runs the workflow on the node, call after call.
 
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -21,6 +22,12 @@ use crate::{MountMode, Node};
 /// Longest wait for the start of a step that is to be cancelled, and the pause between two looks.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const START_POLL: Duration = Duration::from_millis(10);
+/// Ports that programs are known by lie below it.
+const LOWEST_PORT: u16 = 20_000;
+/// Fewer ports than this are no choice.
+const PORTS_MIN: u16 = 1000;
+/// How many ports are tried.
+const PORT_TRIES: usize = 1000;
 
 /// Runs the job on a runner whose pod is running. An error is the demo's own; faults of the hook
 /// are in the result.
@@ -31,7 +38,7 @@ pub(crate) async fn play(
     progress: &Progress,
 ) -> io::Result<Played> {
     let mut runner = Runner::new(node, pod)?;
-    let ports = (free_port()?, free_port()?);
+    let ports = free_ports()?;
     let has_files = node.mount_mode() != MountMode::Textual;
     let service = if has_files { "cache" } else { "127.0.0.1" };
     let limited = has_files && node.cgroups().is_real();
@@ -177,9 +184,18 @@ impl Played {
     }
 }
 
-/// A port of the loopback address that is free now.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// Two ports on which nobody listens now. They are listened on seconds later: until then the kernel may give
+/// one of its own range (`ip_local_port_range`, ip(7)) to any connection, so they are from below that, unless
+/// nearly all ports are in it.
+fn free_ports() -> io::Result<(u16, u16)> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let kernels = range.split_whitespace().next().and_then(|first| first.parse::<u16>().ok());
+    let end = kernels.filter(|first| *first >= LOWEST_PORT + PORTS_MIN).unwrap_or(u16::MAX);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    let mut free = (0..PORT_TRIES).map(|_| fastrand::u16(LOWEST_PORT..end)).filter(is_free);
+    let one = free.next();
+    let other = free.find(|port| Some(*port) != one);
+    one.zip(other).ok_or_else(|| io::Error::other("no two ports are free"))
 }
 
 fn millis(time: Duration) -> f64 {

@@ -69,10 +69,16 @@ async fn accepts(port: u16) -> bool {
 mod tests {
     use std::net::TcpListener;
 
+    use tokio::net::TcpSocket;
+
     use super::*;
 
-    fn port(listener: &TcpListener) -> u16 {
-        listener.local_addr().unwrap().port()
+    /// A port on which nobody listens, nor anybody else can while the socket is there.
+    fn reserved() -> (TcpSocket, u16) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        (socket, port)
     }
 
     #[test]
@@ -84,9 +90,8 @@ mod tests {
     #[tokio::test]
     async fn a_port_without_a_listener_is_given_up_soon_after_another_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (open, closed) = (port(&listener), port(&gone));
-        drop(gone);
+        let open = listener.local_addr().unwrap().port();
+        let (_reserved, closed) = reserved();
         assert!(any(&[closed, open]).await && !any(&[closed]).await);
         assert_eq!(most(&[open]).await, Vec::<u16>::new());
         assert_eq!(most(&[closed, open]).await, [closed]);
@@ -94,12 +99,10 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_settled_before_a_port_listens() {
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-        let late = port(&gone);
-        drop(gone);
+        let (socket, late) = reserved();
         let listens = async {
             sleep(Duration::from_millis(100)).await;
-            tokio::net::TcpListener::bind(("127.0.0.1", late)).await.unwrap()
+            socket.listen(1).unwrap()
         };
         let ports = [late];
         let (silent, _listener) = tokio::join!(most(&ports), listens);

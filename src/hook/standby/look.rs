@@ -67,6 +67,8 @@ impl Look {
 mod tests {
     use std::sync::mpsc;
 
+    use tokio::time::sleep;
+
     use super::super::uses::Use;
     use super::*;
 
@@ -75,13 +77,21 @@ mod tests {
         Uses { list, is_counted: true }
     }
 
+    /// Waits until the thread is done, which a busy machine may keep from it for longer than a moment.
+    async fn finished(handle: &JoinHandle<Uses>) {
+        while !handle.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     #[tokio::test]
     async fn storage_that_does_not_answer_holds_up_nothing_and_may_answer_later() {
         let (answer, answers) = mpsc::channel();
         let look = Look::begin(spawn_blocking(move || answers.recv().unwrap_or_default())).await;
-        assert!(matches!(look, Look::GoesOn(_)), "{look:?}");
         assert_eq!(look.images(None), None);
+        let Look::GoesOn(handle) = &look else { panic!("{look:?}") };
         answer.send(some()).unwrap();
+        finished(handle).await;
         assert_eq!(look.end().await, some());
         // Nor does one that never does.
         let (answer, answers) = mpsc::channel();
@@ -92,7 +102,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_found_in_time_is_told_and_kept() {
-        let look = Look::begin(spawn_blocking(some)).await;
+        let handle = spawn_blocking(some);
+        finished(&handle).await;
+        let look = Look::begin(handle).await;
         assert_eq!(look.images(None).as_deref(), Some("a:1"));
         assert_eq!(look.end().await, some());
     }

@@ -125,11 +125,11 @@ mod tests {
     use ephemon_contract::Forward;
 
     use super::*;
-    use crate::forward::Forwards;
+    use crate::forward::{Forwards, tests::own_address};
 
     fn socket() -> (UdpSocket, SocketAddr) {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+        socket.set_read_timeout(Some(Duration::from_mins(2))).expect("set");
         let address = socket.local_addr().expect("an address");
         (socket, address)
     }
@@ -143,8 +143,7 @@ mod tests {
     #[test]
     fn answers_go_to_the_client_that_asked() {
         let (target, to) = socket();
-        let (free, listen) = socket();
-        drop(free);
+        let listen = own_address();
         let asked = Forward { listen: listen.to_string(), to: to.to_string(), udp: true };
         Forwards::default().start(&[asked]).expect("started");
         let (one, other) = (socket().0, socket().0);
@@ -162,20 +161,12 @@ mod tests {
 
     #[test]
     fn a_target_that_comes_later_is_reached() {
-        let (gone, to) = socket();
-        drop(gone);
-        let (free, listen) = socket();
-        drop(free);
+        let (to, listen) = (own_address(), own_address());
         let asked = Forward { listen: listen.to_string(), to: to.to_string(), udp: true };
         Forwards::default().start(&[asked]).expect("started");
         let client = socket().0;
         client.send_to(b"lost", listen).expect("sent");
-        let target = loop {
-            // The port may for a moment be an ephemeral port of another test.
-            if let Ok(target) = UdpSocket::bind(to) {
-                break target;
-            }
-        };
+        let target = UdpSocket::bind(to).expect("a port");
         target.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
         let mut buffer = [0; 64];
         let from = loop {

@@ -120,9 +120,12 @@ fn a_line_that_is_gone_and_comes_back_is_taken_out_again() {
 fn a_file_that_the_kubelet_is_about_to_write_is_waited_for() {
     let (_directory, hosts) = hosts("127.0.0.1\tlocalhost\n");
     let mut kubelet = fs::File::create(&hosts.path).expect("emptied");
+    // Longer than a busy machine takes to get to the kubelet's write.
+    let limit = Duration::from_mins(5);
+    let redis = [entry("127.0.0.1", &["redis"])];
     thread::scope(|scope| {
-        let replaced = scope.spawn(|| hosts.replace(&[entry("127.0.0.1", &["redis"])]));
-        // Long enough for it to find the file empty, and shorter than it waits.
+        let replaced = scope.spawn(|| hosts.replace_within(&redis, limit));
+        // Long enough for it to find the file empty.
         thread::sleep(PAUSE * 10);
         kubelet.write_all(b"127.0.0.1\tlocalhost\n10.0.0.1\tpod\n").expect("written");
         replaced.join().expect("no panic").expect("written");

@@ -229,7 +229,7 @@ fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
     assert_eq!(times(&look(&mut reader, &wanted)), [1]);
     let start = std::time::Instant::now();
     while reader.shared().pods[&node.uid].listed.is_none() {
-        assert!(start.elapsed().as_secs() < 30, "it is listed at every look");
+        assert!(start.elapsed().as_secs() < 120, "it is listed at every look");
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(look(&mut reader, &wanted), []);
     }

@@ -60,7 +60,7 @@ fn captures(site: &Site, agent: &Installed, runner: &Runner) {
                 let name = format!("burn-{seconds}-{round}");
                 burn(site, runner, &name, seconds);
                 site.end_of(&runner.name, &name);
-                let own = site.log_of(runner, &name).trim().parse::<f64>().unwrap() / 1e9;
+                let own = site.log_of_ended(runner, &name).trim().parse::<f64>().unwrap() / 1e9;
                 ran.push((name, seconds, own));
             }
         }

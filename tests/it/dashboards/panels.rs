@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{PATIENCE, dashboards, filled, label_variables, panels, serve, text};
-use super::{Query, Value};
+use super::{Query, Value, dashboards, filled, label_variables, panels, serve, text};
 use crate::support::parts::{Part, all_there};
-use crate::support::process::until;
-use crate::support::prometheus::Prometheus;
+use crate::support::prometheus::{Prometheus, SCRAPED};
 
 /// Most curves, bars or rows of one panel that can be told apart.
 const CURVES: usize = 24;
@@ -71,8 +69,7 @@ fn no_panel_draws_more_curves_than_can_be_told_apart() {
     let scratch = tempfile::tempdir().unwrap();
     let page = serve("text/plain; version=0.0.4", many_runners().into_bytes());
     let prometheus = Prometheus::start(scratch.path(), &[page]);
-    let scraped = || prometheus.query("count_over_time(up[1m]) > 3").pop();
-    until(PATIENCE, scraped).expect("it must scrape");
+    prometheus.until_well(SCRAPED);
     let there = prometheus.query("count(count by (pod) (ephemon_container_start_time_seconds))");
     assert!(there.iter().all(|pods| *pods > f64::from(PODS)), "{there:?}");
     for dashboard in dashboards() {

@@ -81,23 +81,28 @@ impl Client {
             .uri(path)
             .header("content-type", kind)
             .body(Body::from(body.as_bytes().to_vec()));
-        self.ask(request.unwrap()).await
+        self.ask(request.unwrap()).await.unwrap()
     }
 
+    /// The answer to a request that changes nothing: it is sent again where a connection broke.
     pub(super) async fn get(&self, path: &str) -> Answer {
-        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+        until(path, async || {
+            let answer = self.ask(Request::get(path).body(Body::empty()).unwrap()).await;
+            answer.inspect_err(|error| eprintln!("{path}: {error}")).ok()
+        })
+        .await
     }
 
-    async fn ask(&self, request: Request<Body>) -> Answer {
+    async fn ask(&self, request: Request<Body>) -> Result<Answer, kube::Error> {
         let answer = async {
-            let response = self.inner.send(request).await.unwrap();
+            let response = self.inner.send(request).await?;
             let code = response.status().as_u16();
-            (code, response.into_body().collect().await.unwrap().to_bytes())
+            Ok::<_, kube::Error>((code, response.into_body().collect().await?.to_bytes()))
         };
-        let (code, bytes) = timeout(PATIENCE, answer).await.expect("an answer comes in time");
+        let (code, bytes) = timeout(PATIENCE, answer).await.expect("an answer comes in time")?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { code, text, body }
+        Ok(Answer { code, text, body })
     }
 
     /// A strategic merge patch of a pod's ephemeral containers.
@@ -166,7 +171,8 @@ impl Client {
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {
                 "nodeName": self.node, "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 2,
+                // Enough on a busy machine for what ends when it is asked to.
+                "terminationGracePeriodSeconds": 5,
                 "automountServiceAccountToken": false, "enableServiceLinks": false,
                 "volumes": [{"name": "work", "emptyDir": {}}],
                 "containers": [{

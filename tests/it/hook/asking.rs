@@ -55,7 +55,8 @@ async fn the_key_of_a_container_without_init_is_hidden() {
 #[tokio::test]
 async fn of_a_service_that_was_over_before_its_init_was_met_only_its_end_is_told() {
     let Some(rig) = asking().await else { return };
-    let script = "echo > /ephemon/journal/db.jsonl; sleep 1.5; exit 5";
+    fs::write(rig.path("ephemon/journal/db.jsonl"), "\n").unwrap();
+    let script = "sleep 1.5; exit 5";
     let options = "--health-cmd false --ulimit nofile=7:7";
     let service = json!({"image": "db", "entryPointArgs": [script], "createOptions": options});
     let args = json!({"container": {"image": "init"}, "services": [service]});
@@ -130,6 +131,9 @@ async fn services_whose_init_cannot_be_started_run_without_it() {
         shown.push(id);
     }
     assert_ne!(shown[0], shown[1]);
+    for (service, code) in shown.iter().zip([4, 5]) {
+        rig.until_logged(service, &format!("hunter2-of-the-service {code}\n")).await;
+    }
     let cleaned = rig.call("cleanup_job", &json!({}), &response["state"]).await;
     for code in [4, 5] {
         assert!(

@@ -34,9 +34,17 @@ async fn a_health_command_runs_in_a_service_that_has_no_init() {
 #[tokio::test]
 async fn an_unhealthy_service_fails_the_job_with_its_log() {
     let Some(rig) = Rig::start().await else { return };
-    let options = "--health-cmd \"echo no database; false\" --health-interval 300ms --health-timeout 30s --health-retries 2";
-    let args = only("echo of the service; exec sleep 1000", options, &[]);
-    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+    // It fails once the log is there, which the hook reads only once.
+    let command = "until test -e /tmp/go; do sleep 0.02; done; echo no database; false";
+    let options = format!(
+        "--health-cmd \"{command}\" --health-interval 300ms --health-timeout 30s --health-retries 2"
+    );
+    let args = only("echo of the service; exec sleep 1000", &options, &[]);
+    let call = rig.begin("prepare_job", &args, &Value::Null).await;
+    rig.until_logged("db", "of the service\n").await;
+    let pid = rig.first_process("db").await;
+    fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
+    let prepared = call.finish().await;
     assert_eq!((prepared.code, prepared.response.as_str()), (1, ""), "{prepared:?}");
     let (log, error) = prepared.stdout.split_once("::error::").unwrap();
     assert!(log.contains("Log of service db") && log.contains("of the service\n"), "{log}");

@@ -225,7 +225,7 @@ async fn a_service_that_fails_during_the_job_is_named_at_its_end() {
     let prepared = prepare(&rig, &Value::Null, &[service, behind, well]).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
     for name in ["db", "behind"] {
-        let pid = rig.pod.pid(name).unwrap();
+        let pid = rig.first_process(name).await;
         fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
         rig.until_ended(name).await;
     }

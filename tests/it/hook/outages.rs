@@ -6,8 +6,9 @@ use std::time::Duration;
 use ephemon_demo::api::{Answer, Fault, Rule};
 use serde_json::{Value, json};
 
-use super::again_if;
 use super::rig::{Called, Rig};
+use super::{again_if, between, gave_up_the_log};
+use crate::support::ports;
 
 /// Everything a job asks of the API server.
 const ASKED: [&str; 6] = [
@@ -26,10 +27,13 @@ async fn play(rig: &Rig) {
     let args = json!({"container": {"image": "init"}, "services": [service]});
     let prepared = rig.call("prepare_job", &args, &Value::Null).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
-    let state = prepared.json()["state"].clone();
+    let response = prepared.json();
+    let state = response["state"].clone();
     let step = json!({"image": "tool", "entryPointArgs": ["echo of the step; exit 5"], "environmentVariables": env});
     let step = rig.call("run_container_step", &step, &state).await;
     assert!(step.code == 5 && step.stdout.contains("of the step\n"), "{step:?}");
+    let service = response["context"]["services"][0]["id"].as_str().unwrap();
+    rig.until_logged(service, "of the service\n").await;
     let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
     assert!(cleaned.code == 0 && cleaned.stdout.contains("of the service\n"), "{cleaned:?}");
     assert!(rig.api.store().secrets().names().is_empty());
@@ -74,9 +78,7 @@ async fn a_watch_that_breaks_or_expires_is_taken_up_again() {
     let service = json!({"image": "late", "entryPointArgs": ["sleep 1000"]});
     let args = json!({"container": {"image": "init"}, "services": [service]});
     let prepare = rig.begin("prepare_job", &args, &Value::Null).await;
-    while rig.pod.pid("job").is_none() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    rig.first_process("job").await;
     let faults = rig.api.faults();
     let cut = async |asked: u64| {
         let before = faults.requests();
@@ -100,17 +102,25 @@ async fn a_watch_that_breaks_or_expires_is_taken_up_again() {
 
 #[tokio::test]
 async fn a_log_that_breaks_off_is_taken_up_where_it_was() {
-    let Some(mut rig) = Rig::start().await else { return };
-    let state = rig.prepared().await;
     let script = "seq 1 1000; while ! test -e /__w/go; do sleep 0.02; done; seq 1001 2000";
     let step = json!({"image": "tool", "entryPointArgs": [script]});
-    let mut call = rig.begin("run_container_step", &step, &state).await;
-    call.read_until("\n1000\n").await;
-    rig.api.stop();
-    fs::write(rig.path("_work/go"), "").unwrap();
-    rig.api.restart().await.unwrap();
-    let step = call.finish().await;
-    assert_eq!(step.code, 0, "{:.300}", step.stdout);
+    let step = again_if(gave_up_the_log, async || {
+        let rig = Rig::start().await?;
+        let port = ports::free();
+        let relay = between(&rig, port).await;
+        let state = rig.prepared().await;
+        let mut call = rig.begin("run_container_step", &step, &state).await;
+        call.read_until("\n1000\n").await;
+        relay.abort();
+        // Nobody listens any more.
+        assert!(relay.await.is_err());
+        fs::write(rig.path("_work/go"), "").unwrap();
+        between(&rig, port).await;
+        let step = call.finish().await;
+        assert_eq!(step.code, 0, "{:.300}", step.stdout);
+        Some(step)
+    });
+    let Some(step) = step.await else { return };
     let numbers = super::numbers(2000);
     assert!(step.stdout.ends_with(&numbers), "{:.300}", step.stdout);
 }

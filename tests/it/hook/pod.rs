@@ -108,10 +108,9 @@ impl Pod {
         containers.iter().find(|known| known.name == container)?.pid
     }
 
-    /// A process of a container by the container's own count, as its `/proc` shows it.
-    pub(super) fn process(&self, container: &str, pid: &str) -> PathBuf {
-        let first = self.pid(container).unwrap();
-        PathBuf::from(format!("/proc/{first}/root/proc/{}", pid.trim()))
+    /// What a container has said so far, in CRI's format, once it has a log.
+    pub(super) fn said(&self, container: &str) -> Option<String> {
+        fs::read_to_string(self.log_path(container)).ok()
     }
 
     /// Ends every container with all its processes, for good.
@@ -169,10 +168,7 @@ impl Pod {
                 "ImagePullBackOff",
                 "Back-off pulling image: pull access denied, repository does not exist or may require authorization",
             ),
-            "offline" => {
-                self.tries(name);
-                waiting("ErrImagePull", "dial tcp: lookup r.io: no such host")
-            }
+            "offline" => return self.tries(name),
             "never" => waiting("ErrImageNeverPull", "not present"),
             "broken" => start_error("no such file"),
             "foreign" if has_init || asks_init => {
@@ -237,12 +233,18 @@ impl Pod {
         self.publish(name, &state, None, Vec::new());
     }
 
-    /// Two tries to pull, as the kubelet tells of them.
+    /// Tries to pull, as the kubelet tells of them: for longer than a hook waits, but no longer than the pod
+    /// lives.
     fn tries(&self, name: &str) {
-        for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"] {
-            let state = json!({"waiting": {"reason": reason, "message": "no such host"}});
+        for reason in ["ErrImagePull", "ImagePullBackOff"].into_iter().cycle().take(400) {
+            if self.starting.lock().unwrap().is_none() {
+                return;
+            }
+            let message = "dial tcp: lookup r.io: no such host";
+            let state = json!({"waiting": {"reason": reason, "message": message}});
             self.publish(name, &state, None, Vec::new());
-            // The kubelet's own pause is ten seconds: each is seen.
+            // The kubelet's own pause is ten seconds. The hook sees the newest state only, and on a busy
+            // machine not each: then it sees the next.
             std::thread::sleep(std::time::Duration::from_millis(300));
         }
     }

@@ -153,13 +153,39 @@ impl Rig {
 
     /// Waits for a container's end.
     pub(super) async fn until_ended(&self, container: &str) {
-        let ended = async {
-            while !self.pod.ended().iter().any(|(name, _)| name == container) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+        let ended = |pod: &Pod| pod.ended().iter().any(|(name, _)| name == container).then_some(());
+        self.until(&format!("{container} lives"), ended).await;
+    }
+
+    /// Waits until a container's log has a text: the hook reads a service's only once.
+    pub(super) async fn until_logged(&self, container: &str, text: &str) {
+        let logged = |pod: &Pod| pod.said(container)?.contains(text).then_some(());
+        self.until(&format!("{container} never says {text:?}"), logged).await;
+    }
+
+    /// The first process of a container, whose init may answer the hook before the kubelet has seen it run.
+    pub(super) async fn first_process(&self, container: &str) -> u32 {
+        self.until(&format!("{container} never runs"), |pod| pod.pid(container)).await
+    }
+
+    /// A process of a container by the container's own count, as its `/proc` shows it.
+    pub(super) async fn process(&self, container: &str, pid: &str) -> PathBuf {
+        let first = self.first_process(container).await;
+        PathBuf::from(format!("/proc/{first}/root/proc/{}", pid.trim()))
+    }
+
+    /// Waits until the pod shows something; `failure` is said if it never does.
+    async fn until<T>(&self, failure: &str, mut ask: impl FnMut(&Pod) -> Option<T>) -> T {
+        let shown = async {
+            loop {
+                if let Some(shown) = ask(&self.pod) {
+                    return shown;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let patience = Duration::from_mins(1);
-        tokio::time::timeout(patience, ended).await.unwrap_or_else(|_| panic!("{container} lives"));
+        tokio::time::timeout(patience, shown).await.unwrap_or_else(|_| panic!("{failure}"))
     }
 
     /// Starts a call.
@@ -212,12 +238,17 @@ impl Rig {
         self.begin(command, args, state).await.finish().await
     }
 
-    /// Prepares a job of one container and no services; its state.
-    pub(super) async fn prepared(&self) -> Value {
+    /// Prepares a job of one container and no services.
+    pub(super) async fn prepare(&self) -> Called {
         let args = json!({"container": {"image": "init"}, "services": []});
         let called = self.call("prepare_job", &args, &Value::Null).await;
         assert_eq!(called.code, 0, "{called:?}");
-        called.json()["state"].clone()
+        called
+    }
+
+    /// The same; the job's state.
+    pub(super) async fn prepared(&self) -> Value {
+        self.prepare().await.json()["state"].clone()
     }
 
     /// A `prepare_job` whose answer cannot be written: the runner has no state of a job whose containers are

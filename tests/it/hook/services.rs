@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::rig::Rig;
+use super::{again_if, gave_up_the_log};
 use crate::support::ports;
 
 fn job_with(service: &Value) -> Value {
@@ -28,6 +29,7 @@ async fn a_service_by_its_own_entrypoint_has_its_environment_from_a_secret() {
     let spec = rig.spec();
     assert!(spec.contains(secret.as_str()) && !spec.contains("hunter2"), "{spec}");
     let state = prepared.json()["state"].clone();
+    rig.until_logged("postgres", "it is hunter2-of-the-service\n").await;
     let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
     assert_eq!(cleaned.code, 0, "{cleaned:?}");
     let (_, log) = cleaned.stdout.split_once("::group::Log of service postgres").unwrap();
@@ -51,7 +53,7 @@ async fn a_service_becomes_healthy_by_its_own_command_or_the_job_does_not_start(
     let slow = service("--health-cmd \"test -e /tmp/up\" --health-interval 1s --health-retries 60");
     let prepared = rig.call("prepare_job", &job_with(&slow), &Value::Null).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
-    let pid = rig.pod.pid("db").unwrap();
+    let pid = rig.first_process("db").await;
     assert!(fs::metadata(format!("/proc/{pid}/root/tmp/up")).is_ok());
 
     let sick =
@@ -85,26 +87,30 @@ async fn a_service_is_waited_for_until_it_listens_and_is_reached_by_its_other_po
 
 #[tokio::test]
 async fn a_container_step_by_its_own_entrypoint_shows_its_log_as_it_grows() {
-    let Some(rig) = Rig::start().await else { return };
-    let state = rig.prepared().await;
     let args = "echo begun $INPUT_KEY; while ! test -e /__w/go; do sleep 0.02; done; seq 1 20000; printf tail; exit 9";
     let step = json!({
         "image": "tool", "entryPointArgs": [args], "workingDirectory": "/github/workspace",
         "environmentVariables": {"INPUT_KEY": "hunter2-input"},
     });
-    let mut call = rig.begin("run_container_step", &step, &state).await;
-    call.read_until("begun hunter2-input\n").await;
-    let secrets = rig.api.store().secrets().names();
-    let uid = rig.pod_object()["metadata"]["uid"].as_str().unwrap().to_owned();
-    let begin = format!("ephemon-{uid}-step-");
-    assert!(secrets.len() == 1 && secrets[0].starts_with(&begin), "{secrets:?}");
-    fs::write(rig.path("_work/go"), "").unwrap();
-    let step = call.finish().await;
-    assert_eq!(step.code, 9, "{:.300}", step.stdout);
+    let step = again_if(gave_up_the_log, async || {
+        let rig = Rig::start().await?;
+        let state = rig.prepared().await;
+        let mut call = rig.begin("run_container_step", &step, &state).await;
+        call.read_until("begun hunter2-input\n").await;
+        let secrets = rig.api.store().secrets().names();
+        let uid = rig.pod_object()["metadata"]["uid"].as_str().unwrap().to_owned();
+        let begin = format!("ephemon-{uid}-step-");
+        assert!(secrets.len() == 1 && secrets[0].starts_with(&begin), "{secrets:?}");
+        fs::write(rig.path("_work/go"), "").unwrap();
+        let step = call.finish().await;
+        assert_eq!(step.code, 9, "{:.300}", step.stdout);
+        assert!(rig.api.store().secrets().names().is_empty());
+        assert!(!rig.spec().contains("hunter2"));
+        Some(step)
+    });
+    let Some(step) = step.await else { return };
     let numbers = super::numbers(20_000);
     assert!(step.stdout.contains(&format!("{numbers}tail\n::error::")), "{:.300}", step.stdout);
-    assert!(rig.api.store().secrets().names().is_empty());
-    assert!(!rig.spec().contains("hunter2"));
 }
 
 #[tokio::test]

@@ -186,8 +186,7 @@ async fn a_step_waits_for_its_container_that_is_still_starting() {
 async fn a_step_whose_container_has_died_gets_another() {
     let Some((rig, state)) = standing_by(1, &["tool"]).await else { return };
     until_ready(&rig, "standby").await;
-    until(|| rig.pod.pid("standby").is_some()).await;
-    let pid = i32::try_from(rig.pod.pid("standby").unwrap()).unwrap();
+    let pid = i32::try_from(rig.first_process("standby").await).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     rig.until_ended("standby").await;
     let called = rig.call("run_container_step", &action("tool", "echo here"), &state).await;

@@ -179,7 +179,7 @@ async fn a_step_is_cancelled_through_the_starter_and_ends_with_it() {
     assert_eq!(step.finish().await.code, 137);
     let pid = fs::read_to_string(rig.path("_work/pid")).unwrap();
     let gone = async {
-        let command = rig.pod.process("job", &pid).join("cmdline");
+        let command = rig.process("job", &pid).await.join("cmdline");
         while fs::read_to_string(&command).is_ok_and(|line| line.contains("sleep")) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

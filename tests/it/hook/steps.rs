@@ -42,7 +42,7 @@ async fn a_step_that_ignores_every_signal_is_over_before_the_runner_kills_the_ho
     let sentence = "::error::the step was cancelled\n";
     assert!(called.code == 137 && called.stdout.contains(sentence), "{called:?}");
     let step = fs::read_to_string(rig.path("_work/ready")).unwrap();
-    let command = rig.pod.process("job", &step).join("cmdline");
+    let command = rig.process("job", &step).await.join("cmdline");
     assert_eq!(fs::read_to_string(command).unwrap_or_default(), "");
 }
 
@@ -50,7 +50,7 @@ async fn a_step_that_ignores_every_signal_is_over_before_the_runner_kills_the_ho
 async fn a_hundred_steps_in_a_row_leave_init_as_it_was() {
     let Some(rig) = Rig::start().await else { return };
     let state = rig.prepared().await;
-    let init = rig.pod.pid("job").unwrap();
+    let init = rig.first_process("job").await;
     let mut after_ten = 0;
     for number in 0..100 {
         let code = number % 3;
@@ -73,7 +73,7 @@ async fn two_hundred_megabytes_of_output_pass_through_little_memory() {
     const BYTES: u64 = 200_000_000;
     let Some(rig) = Rig::start().await else { return };
     let state = rig.prepared().await;
-    let init = rig.pod.pid("job").unwrap();
+    let init = rig.first_process("job").await;
     let line = "x".repeat(99);
     let script = rig.script(&format!("yes {line} | head -c {BYTES}"));
     let mut step = rig.begin("run_script_step", &script, &state).await;

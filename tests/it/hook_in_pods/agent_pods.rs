@@ -1,5 +1,7 @@
 //! The agent's pods in a cluster, whatever has installed them.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::site::{PATIENCE, Site};
@@ -8,6 +10,9 @@ use crate::support::real_node::{Api, Kubectl};
 
 /// Their label.
 pub(super) const LABEL: &str = "app.kubernetes.io/component=agent";
+
+/// Longest wait for their log, which a failure's message shows, too.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
 /// The pods in one namespace.
 pub(super) struct AgentPods {
@@ -33,11 +38,17 @@ impl AgentPods {
         self.all().into_iter().find(live).unwrap_or(Value::Null)
     }
 
-    /// What they have logged.
+    /// What they have logged. Without an answer it is asked again for a while, and then why there is none is
+    /// all that there is: no log is not one without complaints.
     pub(super) fn log(&self) -> String {
-        let done =
-            self.kubectl.command(&["logs", &self.daemon_set, "-n", &self.namespace]).output();
-        String::from_utf8_lossy(&done.unwrap().stdout).into_owned()
+        let words = ["logs", &self.daemon_set, "-n", &self.namespace];
+        let mut why = String::new();
+        let log = until(ANSWERS_WITHIN, || {
+            let done = self.kubectl.command(&words).output().unwrap();
+            why = String::from_utf8_lossy(&done.stderr).into_owned();
+            done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
+        });
+        log.unwrap_or(why)
     }
 
     /// Has them replaced as an upgrade does.

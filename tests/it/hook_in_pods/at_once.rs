@@ -5,6 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::images::whole;
 use super::runner::{Called, container, job};
 use super::site::Site;
 use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
@@ -43,15 +44,24 @@ fn script_steps_and_container_actions_run_at_the_same_time_and_apart() {
         calls.push(runner.begin("run_container_step", &container(image, &action), &state));
     }
     // Their environment goes through a Secret each.
-    for number in 0..TOOLS {
+    let tool = |number: usize| {
         let action = json!({
             "entryPointArgs": [number.to_string(), "as given"],
             "environmentVariables": {"TOOL": format!("tool-{number}")},
         });
-        calls.push(runner.begin("run_container_step", &container(TOOL, &action), &state));
-    }
+        runner.begin("run_container_step", &container(TOOL, &action), &state)
+    };
+    calls.extend((0..TOOLS).map(tool));
     let mut called: Vec<Called> = calls.into_iter().map(super::runner::Calling::finish).collect();
-    for (number, tool) in called.split_off(all).into_iter().enumerate() {
+    let mut again = 0;
+    for (number, called) in called.split_off(all).into_iter().enumerate() {
+        let mut called = Some(called);
+        let tool = whole(|| {
+            called.take().unwrap_or_else(|| {
+                again += 1;
+                tool(number).finish()
+            })
+        });
         assert_eq!(tool.code, i32::try_from(number).unwrap(), "{tool:?}");
         let line = format!("tool: tool-{number}, {number} as given as 1000 in /srv\n");
         assert!(tool.stdout.contains(&line), "{tool:?}");
@@ -68,7 +78,7 @@ fn script_steps_and_container_actions_run_at_the_same_time_and_apart() {
     let pod = site.pod("runner-1");
     let names = pod["spec"]["ephemeralContainers"].as_array().unwrap().iter();
     let names: BTreeSet<&str> = names.filter_map(|added| added["name"].as_str()).collect();
-    assert_eq!(names.len(), 1 + ACTIONS.len() + TOOLS, "{names:?}");
+    assert_eq!(names.len(), 1 + ACTIONS.len() + TOOLS + again, "{names:?}");
     let journals = fs::read_dir(runner.directory.volume("ephemon").join("journal")).unwrap();
     let journals: BTreeSet<String> =
         journals.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -2,6 +2,7 @@
 //! agent shows of them says when they may go on.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use ephemon_demo::kubelet::paths;
 use serde_json::{Value, json};
@@ -130,7 +131,17 @@ impl<'a> Shown<'a> {
         self.until_at_least(0.0, "ephemon_container_end_time_seconds", pod, container);
     }
 
-    fn until_at_least(&mut self, least: f64, name: &str, pod: &CiPod<'_>, container: &str) {
+    /// Waits until the kubelet has told how a container ended: of a job that is over no word is waited for
+    /// longer than ten seconds. Returns how long after the container's end that was.
+    pub(super) fn until_told(&mut self, pod: &CiPod<'_>, container: &str) -> Duration {
+        let end = self.until_at_least(0.0, "ephemon_container_end_time_seconds", pod, container);
+        self.until_at_least(0.0, "ephemon_container_exit_code", pod, container);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        now.saturating_sub(Duration::from_secs_f64(end))
+    }
+
+    /// Waits for such a value; the value.
+    fn until_at_least(&mut self, least: f64, name: &str, pod: &CiPod<'_>, container: &str) -> f64 {
         let labels =
             [("namespace", pod.site.namespace()), ("pod", &pod.name), ("container", container)];
         until(PATIENCE, || {
@@ -139,6 +150,6 @@ impl<'a> Shown<'a> {
         })
         .unwrap_or_else(|| {
             panic!("{name} of {}/{container}: {}\n{}", pod.name, pod.status(), self.agent.log())
-        });
+        })
     }
 }

@@ -20,8 +20,18 @@ pub(super) fn ended(ledger: &Ledger, container: &str) -> Option<(f64, String)> {
 /// Holds the seconds that are shown against the container's own, which a process of it has read last. The
 /// figure may be less only where the agent has missed the end and calls it a residual.
 pub(super) fn assert_cpu(container: &str, quality: &str, own: f64, shown: f64) {
+    assert_cpu_until(container, quality, (own, AFTERWARDS), shown);
+}
+
+/// The same where that process may be charged for so many seconds after it has read.
+pub(super) fn assert_cpu_until(
+    container: &str,
+    quality: &str,
+    (own, afterwards): (f64, f64),
+    shown: f64,
+) {
     assert!(["exact", "residual"].contains(&quality), "{container}: {quality}");
     let lacking = if quality == "residual" { LACKING } else { 0.0 };
-    let range = own - lacking..=own * 1.01 + AFTERWARDS;
+    let range = own - lacking..=own * 1.01 + afterwards;
     assert!(range.contains(&shown), "{container}, {quality}: {shown} of {own} s");
 }

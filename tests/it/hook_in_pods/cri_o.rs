@@ -8,6 +8,7 @@ use serde_json::json;
 use super::cpu::{assert_cpu, ended};
 use super::failures::cancel_a_step;
 use super::images::play;
+use super::installed::complaints;
 use super::nri::{
     LATE, OF_LIMITS, container as known, counted_in_time, in_time, sessions, until_taken,
 };
@@ -120,8 +121,7 @@ fn a_job_is_played_and_watched_on_cri_o_with_crun() {
         (has("of the job") && has("ünïcode") && has("tidied")).then_some(())
     };
     until(PATIENCE, lines).unwrap_or_else(|| panic!("{:?}\n{}", collector.lines(), agent.log()));
-    let log = agent.log();
-    let is_complaint = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
-    let complaints = log.lines().filter(is_complaint).filter(|line| !line.contains(LATE));
-    assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&str>::new());
+    let mut complaints = complaints(|| agent.log(), site.namespace());
+    complaints.retain(|line| !line.contains(LATE));
+    assert_eq!(complaints, Vec::<String>::new());
 }

@@ -19,11 +19,23 @@ use shown::{ERROR_LIMIT, Ended, Shown};
 
 /// The image as Docker's users write it.
 const IMAGE: &str = "nested:1";
-/// Seconds that the two containers of [`assert_shown`] may be charged for after their final readings: a tick
-/// each, where the processor is taken from a process in its last steps.
-const LAST_STEPS: f64 = 2.0 * TICK;
 /// How many containers are over at once.
 const QUICK: usize = 6;
+
+/// Seconds that so many containers may be charged for after their final readings: a tick each, where the
+/// processor is taken from a process in its last steps.
+fn last_steps(containers: usize) -> f64 {
+    TICK * containers as f64
+}
+
+/// Holds what is shown of all containers of the pod's engine, with version 1 of cgroups, against what the
+/// kernel has counted in their directory: it keeps there what removed groups have used.
+fn assert_sum(pod: &EnginePod<'_>, all: &[Ended]) {
+    let whole = pod.counted_below(&pod.outer_id(), "docker");
+    let sum: f64 = all.iter().map(|ended| ended.cpu).sum();
+    let allowed = 0.02 + last_steps(all.len()) + whole * 0.01;
+    assert!((whole - sum).abs() < allowed, "{sum} of {whole} s: {all:#?}");
+}
 
 /// A word of a shell.
 fn quoted(text: &str) -> String {
@@ -88,10 +100,7 @@ fn dockers_containers_in_a_sidecar_are_shown_by_name_and_are_in_no_sum() {
         assert!(all.iter().filter(|ended| is_known(ended)).count() >= QUICK, "{all:#?}");
         shown.until_balanced();
         if !is_v2() {
-            // The kernel keeps there what removed groups have used.
-            let whole = pod.counted_below(&pod.outer_id(), "docker");
-            let sum: f64 = all.iter().map(|ended| ended.cpu).sum();
-            assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {all:#?}");
+            assert_sum(pod, &all);
         }
         assert_eq!(agent.complaints(), Vec::<String>::new());
     });
@@ -176,9 +185,7 @@ fn steps_of_builds_are_containers_of_the_engine() {
             assert_eq!(step.container_type, expected_type(pod.form()), "{step:?}");
             assert!(["exact", "residual"].contains(&&*step.quality), "{step:?}");
             if !is_v2() {
-                let sum: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
-                let whole = pod.counted_below(&pod.outer_id(), "docker");
-                assert!((whole - sum).abs() < 0.02 + whole * 0.01, "{sum} of {whole} s: {step:?}");
+                assert_sum(pod, &shown.all_ended());
             }
         }
         shown.until_balanced();
@@ -189,10 +196,11 @@ fn steps_of_builds_are_containers_of_the_engine() {
 fn what_docker_makes_beside_the_pod_is_in_the_pods_books() {
     with_engine(Form::SidecarWithNodesCgroups, |_, _, pod, shown| {
         assert_shown(pod, shown);
-        let ended: f64 = shown.all_ended().iter().map(|ended| ended.cpu).sum();
+        let all = shown.all_ended();
+        let ended: f64 = all.iter().map(|ended| ended.cpu).sum();
+        let last = last_steps(all.len());
         // The pod's own values follow those of its containers within five seconds.
-        let is_same =
-            |beside: &f64| (beside - ended).abs() <= (ended * ERROR_LIMIT).max(LAST_STEPS);
+        let is_same = |beside: &f64| (beside - ended).abs() <= (ended * ERROR_LIMIT).max(last);
         shown.until(&format!("{ended} s beside the pod"), |shown| {
             shown.cpu_beside().filter(is_same)
         });

@@ -25,11 +25,52 @@ const PORT: u16 = 9911;
 /// The endpoint that the component `otlp` names.
 const ENDPOINT: &str = "http://otel-collector.observability:4318";
 
-/// What the agent logs when the API server answers after it did not.
-const ANSWERS_AGAIN: &str = "the API server answers again";
-/// Most outages of the API server in a scenario that a busy machine explains: the agent waits half a minute
-/// for an answer, and logs an outage once, so more of them are minutes without one.
+/// Most outages of one kind in a scenario that a busy machine explains: the agent waits for seconds, of the
+/// API server's watch for half a minute, and logs an outage once.
 const LATE_ANSWERS: usize = 3;
+
+/// What an agent logs of an answer that was too late on a busy machine.
+struct Late {
+    /// In the line of one.
+    words: &'static [&'static str],
+    /// Logged when there are answers again; none where nothing more need be asked.
+    again: Option<&'static str>,
+}
+
+/// Logged when the runtime has taken the agent's plugin, for the first time or again.
+const TAKEN: Option<&str> = Some("tells of starts and ends (NRI)");
+/// Before the reason for which a session with the runtime has ended.
+const NO_SESSION: &str = "limits are not set at the creation of containers: ";
+
+static LATE: [Late; 6] = [
+    Late { words: &["no answer in ", "; retrying"], again: Some("the API server answers again") },
+    // Of a runner's job, which is over by the time that it would be asked again.
+    Late {
+        words: &[
+            "cannot get ephemeralrunners.actions.github.com: no answer in ",
+            " s; it is tried again for each job",
+        ],
+        again: None,
+    },
+    Late {
+        words: &[
+            "the runtime at ",
+            " does not answer ",
+            "Continuing without the runtime; retrying",
+        ],
+        again: Some("the runtime answers again"),
+    },
+    // The runtime ends a session in which an answer was too late; who writes at that moment finds it broken.
+    Late {
+        words: &[NO_SESSION, "the runtime has closed the connection", "; retrying"],
+        again: TAKEN,
+    },
+    Late {
+        words: &[NO_SESSION, "the connection to the runtime broke", "; retrying"],
+        again: TAKEN,
+    },
+    Late { words: &[NO_SESSION, "does not complete the registration", "; retrying"], again: TAKEN },
+];
 
 /// An installed agent; it is uninstalled when dropped. What is asked of its metrics is of one site.
 pub(super) struct Installed {
@@ -141,24 +182,9 @@ impl Installed {
         self.kubectl.run(&["exec", name, "-n", &self.place, "--", "ephemon", "agent", "--check"])
     }
 
-    /// The messages of its log that are no information, without those about other sites' pods: such a pod
-    /// may just be going when the agent starts; and without answers that came too late on a busy machine, if
-    /// they are few and the API server has answered since.
+    /// The complaints in its log, see [`complaints`].
     pub(super) fn complaints(&self) -> Vec<String> {
-        let is_harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
-        let is_others = |line: &&str| line.contains("runners-") && !line.contains(&self.namespace);
-        let is_late = |line: &&str| line.contains("no answer in ") && line.contains("retrying");
-        // An outage that goes on is logged no second time.
-        let is_over = |log: &String| {
-            let mut lines = log.lines().rev();
-            let last = lines.find(|line| is_late(line) || line.contains(ANSWERS_AGAIN));
-            last.is_none_or(|line| !is_late(&line))
-        };
-        let log = until(PATIENCE, || Some(self.log()).filter(is_over));
-        let (log, is_over) = log.map_or_else(|| (self.log(), false), |log| (log, true));
-        let is_excused = is_over && log.lines().filter(is_late).count() <= LATE_ANSWERS;
-        let complaints = log.lines().filter(|line| !is_harmless(line) && !is_others(line));
-        complaints.filter(|line| !(is_excused && is_late(line))).map(str::to_owned).collect()
+        complaints(|| self.log(), &self.namespace)
     }
 
     /// Where its pod serves, once that has an address.
@@ -193,6 +219,50 @@ impl Installed {
             panic!("not in the metrics: {question}\n{}\n{log}", own.join("\n"))
         })
     }
+}
+
+// === impl Late ===
+
+impl Late {
+    fn is_told_in(&self, line: &str) -> bool {
+        self.words.iter().all(|words| line.contains(words))
+    }
+
+    /// How often there were no answers in time. What goes on is logged again only for another reason.
+    fn outages(&self, log: &str) -> usize {
+        let is_told = |text: &&str| text.lines().any(|line| self.is_told_in(line));
+        match self.again {
+            Some(again) => log.split(again).filter(is_told).count(),
+            None => log.lines().filter(is_told).count(),
+        }
+    }
+
+    /// Whether there are answers again.
+    fn is_over(&self, log: &str) -> bool {
+        self.again.is_none_or(|again| {
+            let since = log.rsplit(again).next().unwrap_or_default();
+            !since.lines().any(|line| self.is_told_in(line))
+        })
+    }
+}
+
+/// The lines of an agent's log that are no information, without those about pods of other sites than this
+/// namespace's: such a pod may just be going when the agent starts; and without answers that came too late
+/// on a busy machine, if they are few and there were answers since.
+pub(super) fn complaints(log: impl Fn() -> String, namespace: &str) -> Vec<String> {
+    // By the format for programs, and by that for people: time, level and message.
+    let is_information = |line: &str| {
+        line.contains("\"level\":\"INFO\"") || line.split_whitespace().nth(1) == Some("INFO")
+    };
+    let is_harmless = |line: &&str| line.is_empty() || is_information(line);
+    let is_others = |line: &&str| line.contains("runners-") && !line.contains(namespace);
+    let are_over = |log: &String| LATE.iter().all(|late| late.is_over(log));
+    let log = until(PATIENCE, || Some(log()).filter(are_over)).unwrap_or_else(&log);
+    let is_excused = |late: &&Late| late.is_over(&log) && late.outages(&log) <= LATE_ANSWERS;
+    let excused: Vec<&Late> = LATE.iter().filter(is_excused).collect();
+    let complaints = log.lines().filter(|line| !is_harmless(line) && !is_others(line));
+    let is_late = |line: &&str| excused.iter().any(|late| late.is_told_in(line));
+    complaints.filter(|line| !is_late(line)).map(str::to_owned).collect()
 }
 
 impl Drop for Installed {

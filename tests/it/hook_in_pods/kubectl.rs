@@ -12,7 +12,7 @@ use super::runner::job;
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
-use crate::support::http;
+use crate::support::http::{self, Response};
 use crate::support::parts;
 use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
@@ -49,20 +49,39 @@ impl<'a> Plugin<'a> {
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap()
+        answered(|| self.command(words))
     }
 
     fn printed(&self, words: &[&str]) -> String {
         let done = self.run(words);
-        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{words:?}: {done:?}");
         String::from_utf8(done.stdout).unwrap()
     }
 
+    /// Waits until it prints this. The agent may not know of the job yet.
     fn until_printed(&self, words: &[&str], said: &str) -> String {
-        let look = || Some(self.printed(words)).filter(|text| text.contains(said));
+        let look = || {
+            let done = self.run(words);
+            let text = String::from_utf8(done.stdout).unwrap();
+            (done.status.success() && text.contains(said)).then_some(text)
+        };
         until(PATIENCE, look)
-            .unwrap_or_else(|| panic!("{words:?}: {said:?} is not in {}", self.printed(words)))
+            .unwrap_or_else(|| panic!("{words:?}: {said:?} is not in {:?}", self.run(words)))
     }
+}
+
+/// Whether the plugin says that an agent or the API server has not answered in time: it gives them seconds.
+fn is_late(text: &str) -> bool {
+    ["has not answered within ", "no answer within ", " not reached"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+/// What comes of a command of the plugin, which is called again if somebody was late for it.
+fn answered(command: impl Fn() -> Command) -> Output {
+    let output = || command().output().unwrap();
+    let is_answered = |done: &Output| !is_late(&String::from_utf8_lossy(&done.stderr));
+    until(PATIENCE, || Some(output()).filter(is_answered)).unwrap_or_else(output)
 }
 
 /// The page for all nodes; it ends when dropped.
@@ -83,7 +102,9 @@ impl Ui {
     }
 
     fn get(&self, path: &str) -> String {
-        let answer = http::get(self.address, path, "*/*").unwrap();
+        let get = || http::get(self.address, path, "*/*").unwrap();
+        let is_answered = |answer: &Response| !is_late(&answer.body);
+        let answer = until(PATIENCE, || Some(get()).filter(is_answered)).unwrap_or_else(get);
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.body
     }
@@ -175,8 +196,7 @@ fn with_the_rights_of_the_document(plugin: &Plugin<'_>) {
     let file = plugin.folder.path().join("viewer.kubeconfig");
     std::fs::write(&file, config.to_string()).unwrap();
     let as_viewer = || {
-        let mut command = plugin.command(&["jobs", "--kubeconfig"]);
-        let done = command.arg(&file).output().unwrap();
+        let done = answered(|| plugin.command(&["jobs", "--kubeconfig", file.to_str().unwrap()]));
         let [out, error] = [done.stdout, done.stderr].map(|it| String::from_utf8(it).unwrap());
         (done.status.success(), out, error)
     };

@@ -1,5 +1,7 @@
 //! What a kubelet does to a job's containers: processes that others ask for, the pod's end.
 
+use serde_json::json;
+
 use super::runner::job;
 use super::site::{PATIENCE, Site};
 use crate::support::process::until;
@@ -21,7 +23,10 @@ fn a_process_that_the_api_server_asks_for_is_in_the_container() {
 #[test]
 fn a_pod_that_is_deleted_need_not_be_killed() {
     let Some(site) = Site::start() else { return };
-    let runner = site.runner("runner-1");
+    // As shipped it is ten seconds, which a busy machine may take for what takes a moment.
+    let resources = json!({"requests": {"cpu": "10m"}});
+    let grace = json!({"terminationGracePeriodSeconds": 60});
+    let runner = site.runner_beside("runner-1", &resources, &grace);
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     let id = site.until_status("runner-1", "job", super::site::id_of);
     let script = "trap 'echo tidied; exit 3' TERM; echo on > begun; while :; do sleep 0.05; done";

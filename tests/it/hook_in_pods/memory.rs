@@ -7,6 +7,9 @@ use super::site::Site;
 use crate::support::parts::{Effect, sole_agent};
 use crate::support::workflow_images::BUSYBOX;
 
+/// The kubelet's reason for a container that the kernel has killed for want of memory.
+const OUT_OF_MEMORY: &str = "OOMKilled";
+
 #[test]
 fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
     let Some(site) = Site::start() else { return };
@@ -22,9 +25,13 @@ fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
 
     let own = container(BUSYBOX, &json!({"entryPointArgs": ["tail", "/dev/zero"]}));
     let called = runner.call("run_container_step", &own, &Value::Null);
-    assert_eq!(called.code, 137, "{called:?}");
-    assert!(called.says("out of memory"), "{called:?}");
-    assert_eq!(site.end_of("runner-1", "step"), (137, "OOMKilled".to_owned()));
+    assert_out_of_memory(&site, &runner, "step", &called);
+    if site.end_of("runner-1", "step").1 != OUT_OF_MEMORY {
+        let next = container(BUSYBOX, &json!({"entryPointArgs": ["true"]}));
+        let next = runner.call("run_container_step", &next, &Value::Null);
+        assert_eq!(next.code, 0, "{next:?}");
+    }
+    until_out_of_memory(&site, &runner, "step");
 
     let running = site.status("runner-1", "runner").unwrap();
     assert!(running.pointer("/state/running").is_some(), "{running}");
@@ -53,13 +60,41 @@ fn a_limit_of_the_workflow_holds_by_the_agent_and_is_missed_without() {
     agent.stop();
 }
 
-/// Prepares a job whose limits an agent enforces, in a pod of this name and a number. The hook goes on without
-/// them after two and a half seconds, by design, which a busy agent may exceed.
+/// Asserts what the hook says of a container without init that has just ended for want of memory. The runtime
+/// may hear of such a kill after the end: then the kubelet, and so the hook, knows no more than the code.
+pub(super) fn assert_out_of_memory(site: &Site, runner: &Runner, name: &str, called: &Called) {
+    let (code, reason) = site.end_of(&runner.name, name);
+    assert_eq!((called.code, code), (137, 137), "{reason}: {called:?}");
+    let is_known = reason == OUT_OF_MEMORY;
+    let words = if is_known { "out of memory" } else { "ended with exit code 137 (Error)" };
+    assert!(called.says(words), "{reason}: {called:?}");
+}
+
+/// Waits until the kubelet knows that a container has ended for want of memory: at the latest when another
+/// container of the pod ends, as it then reads all of them again.
+pub(super) fn until_out_of_memory(site: &Site, runner: &Runner, name: &str) {
+    site.until_status(&runner.name, name, |status| {
+        let ended = status.pointer("/state/terminated")?;
+        (ended["exitCode"] == 137 && ended["reason"] == OUT_OF_MEMORY).then_some(())
+    });
+}
+
+/// Prepares a job whose limits an agent enforces, in a pod of this name and a number.
 pub(super) fn prepared_within_limits(site: &Site, name: &str, asked: &Value) -> (Runner, Called) {
-    let mut said = String::new();
-    for number in 1..=5 {
+    until_within_limits(|number| {
         let runner = site.runner(&format!("{name}-{number}"));
         let called = runner.prepare_called(asked, &[]);
+        (runner, called)
+    })
+}
+
+/// The same for a job and a pod of another kind, which `attempt` prepares; it is given a number for the pod's
+/// name. The hook goes on without the limits after two and a half seconds, by design, which a busy agent may
+/// exceed.
+pub(super) fn until_within_limits(attempt: impl Fn(usize) -> (Runner, Called)) -> (Runner, Called) {
+    let mut said = String::new();
+    for number in 1..=5 {
+        let (runner, called) = attempt(number);
         assert_eq!(called.code, 0, "{called:?}");
         if !called.stdout.contains("are not in force") {
             return (runner, called);

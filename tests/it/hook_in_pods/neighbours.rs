@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::runner::{Runner, container, job};
-use super::site::{Site, id_of};
+use super::site::{PATIENCE, Site, id_of};
+use crate::support::process::until;
 use crate::support::verdict::{self, Truth};
 use crate::support::workflow_images::BUSYBOX;
 
@@ -29,8 +29,11 @@ fn two_jobs_at_once_never_see_each_other() {
             let text = fs::read_to_string(journal.unwrap().path()).unwrap();
             assert!(!text.contains(&other.name), "{text}");
         }
-        let hosts = fs::read_to_string(own.directory.hosts()).unwrap();
-        assert!(hosts.contains(&format!("{}-web", own.name)), "{hosts}");
+        let hosts = || fs::read_to_string(own.directory.hosts()).unwrap();
+        // The kubelet writes the file anew at the start of a container, and init restores the names.
+        let is_named = || hosts().contains(&format!("{}-web", own.name)).then_some(());
+        until(PATIENCE, is_named).unwrap_or_else(|| panic!("{}", hosts()));
+        let hosts = hosts();
         assert!(!hosts.contains(&other.name), "{hosts}");
     }
 }
@@ -95,7 +98,7 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
             cpu_ns: None,
         })
         .collect();
-    let ledger = verdict::settle(&agent, &truths, Duration::from_mins(1));
+    let ledger = verdict::settle(&agent, &truths, PATIENCE);
     for truth in &truths {
         let shown: Vec<_> = ledger
             .all("ephemon_container_info")

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_mins(4);
 const WORK: &str = "/home/runner/_work";
 /// Where the job works.
 const WORKSPACE: &str = "/home/runner/_work/r/r";
+/// What the hook warns of where a service takes more than half a minute, as on a busy machine it may.
+const SLOW_SERVICE: &str = "does not listen on its declared port";
 
 /// A runner's pod from inside.
 pub(super) struct Runner {
@@ -309,7 +311,8 @@ impl Calling {
             code: status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-            response: fs::read_to_string(self.response).unwrap(),
+            // The kubelet removes the file with a pod that was deleted meanwhile. Without it `json` fails.
+            response: fs::read_to_string(self.response).unwrap_or_default(),
         }
     }
 }
@@ -327,6 +330,12 @@ impl Called {
         let is_progress =
             |line: &str| line.contains(" (container ") && line.ends_with(" s so far)");
         self.stdout.split_inclusive('\n').filter(|line| !is_progress(line.trim_end())).collect()
+    }
+
+    /// The warnings that it printed for the run's page, without those that a busy machine explains.
+    pub(super) fn warnings(&self) -> Vec<&str> {
+        let warnings = self.stdout.lines().filter(|line| line.starts_with("::warning::"));
+        warnings.filter(|line| !line.contains(SLOW_SERVICE)).collect()
     }
 
     /// Whether it printed such an error for the run's page.

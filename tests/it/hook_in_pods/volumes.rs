@@ -95,7 +95,7 @@ fn a_service_with_an_entrypoint_finds_the_workspace_before_it_starts() {
         "userMountVolumes": [volume("/home/runner/_work/r/r/data", "/src", false)],
     });
     let state = runner.prepare(&job(BUSYBOX, ""), &[container(BUSYBOX, &over)]);
-    let step = runner.script(&state, "until cat data/copy 2> /dev/null; do sleep 0.1; done");
+    let step = runner.script(&state, "until grep given data/copy 2> /dev/null; do sleep 0.1; done");
     assert_eq!((step.code, step.stdout.as_str()), (0, "given\n"), "{step:?}");
 
     let own = json!({"userMountVolumes": [volume("/home/runner/_work/r/r/data", "/src", false)]});

@@ -99,6 +99,14 @@ impl Client {
         self.receive().expect("a reply")
     }
 
+    /// How many bytes of its steps' output init has kept from the container's log.
+    pub(super) fn log_dropped_bytes(&mut self) -> u64 {
+        match self.ask(&Request::Status) {
+            Reply::Status(status) => status.log_dropped_bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Reads until the init closes.
     pub(super) fn drain(&mut self) {
         // A half frame is answered by nothing: say that no more comes.

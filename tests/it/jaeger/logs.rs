@@ -31,13 +31,17 @@ fn a_jobs_lines_are_found_in_victoria_logs_by_their_attributes_and_lead_to_spans
         ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", STREAMS),
     ]);
     let played = play(&mut pod, &agent);
+    // A line is found by its stream a second or two after it is found by its fields.
+    let until_found = |query: &str, least: usize| -> Vec<Found> {
+        let found = || Some(logs.find(query)).filter(|found| found.len() >= least);
+        until(PATIENCE, found)
+            .unwrap_or_else(|| panic!("{query}: {:#?}\n{}", logs.find("*"), agent.log()))
+    };
     // Each container of the job has said who it is.
-    let query = format!(r#""k8s.pod.name":="{NAME}" event_name:="""#);
-    let said = || Some(logs.find(&query)).filter(|found| found.len() >= 3);
-    until(PATIENCE, said).unwrap_or_else(|| panic!("{:#?}\n{}", logs.find("*"), agent.log()));
+    until_found(&format!(r#""k8s.pod.name":="{NAME}" event_name:="""#), 3);
 
     let only = |query: &str| -> Found {
-        let mut found = logs.find(query);
+        let mut found = until_found(query, 1);
         assert_eq!(found.len(), 1, "{query}: {found:#?} of {:#?}", logs.find("*"));
         found.remove(0)
     };
@@ -64,11 +68,9 @@ fn a_jobs_lines_are_found_in_victoria_logs_by_their_attributes_and_lead_to_spans
     // The job's own span has no lines; its trace has all.
     let job = find(&spans, &played[0]);
     assert_eq!(logs.find(&format!("span_id:={}", job.id)).len(), 0);
-    assert!(logs.find(&format!(r#"trace_id:={id} event_name:="""#)).len() >= 3);
+    until_found(&format!(r#"trace_id:={id} event_name:="""#), 3);
     // What Grafana asks from the dashboard of a job, and from the service's span.
-    assert!(
-        logs.find(&documented().replace("NAMESPACE", NAMESPACE).replace("POD", NAME)).len() >= 3
-    );
+    until_found(&documented().replace("NAMESPACE", NAMESPACE).replace("POD", NAME), 3);
     let tags = [("namespace", NAMESPACE), ("pod", NAME), ("container", "cache")]
         .map(|(of, value)| format!(r#""k8s.{of}.name":="{value}""#));
     let of_tags = format!(r#"{} AND event_name:="""#, tags.join(" AND "));

@@ -15,6 +15,7 @@ use super::PATIENCE;
 use super::sink::Sink;
 use crate::support::agent::Agent;
 use crate::support::http;
+use crate::support::ports;
 use crate::support::process::{Running, said_after, until};
 use crate::support::programs;
 use crate::support::site::Site;
@@ -122,8 +123,9 @@ fn an_agent_that_is_not_there_or_has_no_page_is_named_with_what_to_do() {
     assert!(done.status.success());
     assert!(String::from_utf8_lossy(&done.stderr).contains(&named));
     shown.stop();
-    let address = agent.address().to_string();
     agent.stop();
+    // Not the port that it had: by now that may be another's.
+    let address = format!("127.0.0.1:{}", ports::free());
     let mut command = Command::new(programs::ephemon());
     let done = command.args(["jobs", "--agent", &address]).output().unwrap();
     assert!(failed(&done).contains("cannot connect"));

@@ -22,8 +22,8 @@ use crate::support::site::Site;
 /// A machine may be too busy to read a line within the second in which its reading counts.
 const ATTEMPTS: usize = 5;
 
-/// How far stamps lie ahead of the clock, nanoseconds.
-const AHEAD_NS: u64 = 5_000_000_000;
+/// How far stamps lie ahead of the clock, nanoseconds. The line that is to be late is waited for as long.
+const AHEAD_NS: u64 = 10_000_000_000;
 
 /// What the log of a runner says of a job of two steps, the second of which does the work. Around each
 /// boundary nothing runs, so that it does not matter when exactly the counters are read.

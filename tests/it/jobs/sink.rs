@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
 use crate::support::agent::Agent;
-use crate::support::site::Site;
+use crate::support::site::{OTLP_TIMEOUT, Site};
 
 const TRACES: &str = "/v1/traces";
 
@@ -53,18 +53,19 @@ impl Sink {
     }
 
     /// The variables of an agent whose traces come here.
-    pub(super) fn for_traces(&self) -> [(&'static str, &str); 2] {
+    pub(super) fn for_traces(&self) -> [(&'static str, &str); 3] {
         [
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &self.traces_endpoint),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            OTLP_TIMEOUT,
         ]
     }
 
     /// The same with the logs of all containers, which are taken and not looked at.
-    pub(super) fn for_all(&self) -> [(&'static str, &str); 4] {
-        let [endpoint, protocol] = self.for_traces();
+    pub(super) fn for_all(&self) -> [(&'static str, &str); 5] {
+        let [endpoint, protocol, timeout] = self.for_traces();
         let logs = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &*self.logs_endpoint);
-        [endpoint, protocol, logs, ("EPHEMON_LOG_CONTAINERS", "all")]
+        [endpoint, protocol, timeout, logs, ("EPHEMON_LOG_CONTAINERS", "all")]
     }
 
     /// Starts the agent on a site with these flags; its traces come here.

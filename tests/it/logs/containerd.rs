@@ -17,6 +17,7 @@ use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{all_there, busy};
 use crate::support::process::{output, until};
 use crate::support::programs;
+use crate::support::site::OTLP_TIMEOUT;
 
 /// So many lines are written fast, and then slower ones until the log is rotated for the last time.
 const FIRST: usize = 25_000;
@@ -30,7 +31,8 @@ fn agent(node: &Node, backend: &Backend) -> Agent {
     command
         .args(["agent", "--no-api", "--node-name", "it"])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.endpoint())
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", backend.protocol());
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", backend.protocol())
+        .envs([OTLP_TIMEOUT]);
     Agent::launch(&mut command, &node.root(), &node.kubepods())
 }
 

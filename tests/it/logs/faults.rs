@@ -46,7 +46,7 @@ fn play(wire: Wire) {
     let site = Site::new();
     let mut backend = Backend::start(wire);
     // Traces would be in those moods, too.
-    let more = [("OTEL_EXPORTER_OTLP_TIMEOUT", "500"), ("OTEL_TRACES_EXPORTER", "none")];
+    let more = [("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"), ("OTEL_TRACES_EXPORTER", "none")];
     let agent = site.agent_to((&backend.endpoint(), backend.protocol()), &[], &more);
     let pod = site.pod(1);
     let mut well = pod.start("well");

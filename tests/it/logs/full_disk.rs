@@ -10,9 +10,9 @@ use ephemon_contract::Record;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
 
-use super::PATIENCE;
 use super::backend::Backend;
-use super::outage::{figure, numbers};
+use super::outage::{figure, numbers, until_spooled};
+use super::{PATIENCE, until_logged};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
 use crate::support::parts::{Part, all_there};
@@ -72,8 +72,7 @@ fn a_full_disk_under_the_state_directory_costs_nothing_when_there_is_room_again(
     job.end();
     pod.delete();
     for words in WORDS {
-        until(PATIENCE, || (said(&agent, words) > 0).then_some(()))
-            .unwrap_or_else(|| panic!("{words:?} is not said:\n{}", agent.log()));
+        until_logged(&agent, words);
     }
     // It tries again and again, and says no more.
     let tried = backend.attempts();
@@ -83,13 +82,7 @@ fn a_full_disk_under_the_state_directory_costs_nothing_when_there_is_room_again(
     assert!(figure(&agent, "ephemon_agent_log_lag_bytes") > 0.0, "{}", page.body);
 
     fs::remove_file(&filler).unwrap();
-    until(PATIENCE, || {
-        let spooled = figure(&agent, "ephemon_agent_spool_bytes") > 0.0;
-        (spooled && figure(&agent, "ephemon_agent_log_lag_bytes") == 0.0).then_some(())
-    })
-    .unwrap_or_else(|| {
-        panic!("not spooled:\n{}\n{}", agent.get("/metrics", TEXT).body, agent.log())
-    });
+    until_spooled(&agent);
     for kept in ["jobs.json", "logs.checkpoint"] {
         until(PATIENCE, || {
             fs::metadata(state.join(kept)).is_ok_and(|it| it.len() > 0).then_some(())

@@ -3,17 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::backend::{Backend, LogLine};
-use super::{PATIENCE, arrived};
+use super::{PATIENCE, arrived, until_logged};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Mood, Wire};
 use crate::support::process::until;
 use crate::support::site::Site;
+
+/// Bytes of logs that are written and not yet delivered.
+const LAG: &str = "ephemon_agent_log_lag_bytes";
 
 /// A figure of the agent's own, all series of it together.
 pub(super) fn figure(agent: &Agent, name: &str) -> f64 {
     let page = agent.get("/metrics", TEXT).body;
     let series = page.lines().filter(|line| line.starts_with(name));
     series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Waits until the agent counts as undelivered what a refusing collector did not take. The figure is renewed
+/// once a second: before that it is zero too, as it is when all is in the spool.
+fn until_behind(agent: &Agent) {
+    until(PATIENCE, || (figure(agent, LAG) > 0.0).then_some(()))
+        .unwrap_or_else(|| panic!("nothing waits:\n{}", agent.log()));
+}
+
+/// Waits until an agent that was behind has all that it had read in its spool.
+pub(super) fn until_spooled(agent: &Agent) {
+    until(PATIENCE, || {
+        let spooled = figure(agent, "ephemon_agent_spool_bytes{signal=\"logs\"}") > 0.0;
+        (spooled && figure(agent, LAG) == 0.0).then_some(())
+    })
+    .unwrap_or_else(|| {
+        panic!("not all was spooled:\n{}\n{}", agent.get("/metrics", TEXT).body, agent.log())
+    });
 }
 
 /// Whether a figure is this count.
@@ -53,16 +74,11 @@ fn a_pod_deleted_and_an_agent_killed_while_the_collector_is_away_cost_no_line() 
     let mut job = pod.start("job");
     (0..2000).for_each(|number| job.say(&format!("line {number}")));
     until(PATIENCE, || (collector.attempts() >= 1).then_some(())).expect("it must have tried");
+    until_behind(&agent);
     job.end();
     pod.delete();
     // Whatever stood in the files is in the spool now, and nowhere else.
-    until(PATIENCE, || {
-        let spooled = figure(&agent, "ephemon_agent_spool_bytes") > 0.0;
-        (spooled && figure(&agent, "ephemon_agent_log_lag_bytes") == 0.0).then_some(())
-    })
-    .unwrap_or_else(|| {
-        panic!("not all was spooled:\n{}\n{}", agent.get("/metrics", TEXT).body, agent.log())
-    });
+    until_spooled(&agent);
     drop(agent);
     collector.accept();
     let agent = collector.agent(&site, &[]);
@@ -116,20 +132,19 @@ fn what_was_rescued_from_an_outage_comes_once_and_is_refused_once() {
     let site = Site::new();
     let collector = Backend::start(Wire::Grpc);
     collector.refuse();
-    let agent = collector.agent(&site, &[]);
+    // A request of spans would have the mood that is meant for one of logs.
+    let more = [("OTEL_TRACES_EXPORTER", "none")];
+    let agent = site.agent_to((&collector.endpoint(), collector.protocol()), &[], &more);
     let pod = site.pod(1);
     let mut job = pod.start("job");
     // More than the queue in memory holds.
     let filler = "x".repeat(1000);
     (0..6000).for_each(|number| job.say(&format!("line {number} {filler}")));
     until(PATIENCE, || (collector.attempts() >= 1).then_some(())).expect("it must have tried");
+    until_behind(&agent);
     job.end();
     pod.delete();
-    until(PATIENCE, || {
-        let spooled = figure(&agent, "ephemon_agent_spool_bytes") > 0.0;
-        (spooled && figure(&agent, "ephemon_agent_log_lag_bytes") == 0.0).then_some(())
-    })
-    .unwrap_or_else(|| panic!("not all was spooled:\n{}", agent.log()));
+    until_spooled(&agent);
     // Of the first request that it takes, the collector refuses some records.
     collector.be_next([Mood::Partial(7)]);
     collector.accept();
@@ -174,7 +189,7 @@ fn a_log_removed_while_the_agent_was_away_has_an_end_and_is_counted_as_incomplet
     assert_eq!(end.attribute("ephemon.log.complete"), "false", "{end:?}");
     assert_eq!(end.attribute("ephemon.log.lines"), "10");
     assert!(is(figure(&agent, "ephemon_agent_logs_incomplete_total"), 1));
-    assert!(agent.log().contains("the container's log did not come through whole"));
+    until_logged(&agent, "the container's log did not come through whole");
     agent.stop();
 }
 

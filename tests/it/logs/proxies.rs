@@ -1,10 +1,10 @@
 //! An agent whose collector is behind a proxy: what its log says where that does not work.
 
 use super::backend::Backend;
-use super::{PATIENCE, arrived};
+use super::{arrived, until_logged};
 use crate::support::collector::Wire;
 use crate::support::collector::pki::Pki;
-use crate::support::process::until;
+use crate::support::ports;
 use crate::support::proxy::{COLLECTOR, Manner, Proxy};
 use crate::support::site::Site;
 
@@ -12,7 +12,7 @@ use crate::support::site::Site;
 fn a_proxy_that_is_away_or_refuses_is_named_and_its_password_is_not() {
     let wants = Proxy::start(Manner { wants: Some("ci:hunter@2"), ..Manner::default() });
     let refuses = Proxy::start(Manner { refuses: Some("403 Forbidden"), ..Manner::default() });
-    let gone = Proxy::start(Manner::default()).url("ci:hunter%402@");
+    let gone = format!("http://ci:hunter%402@127.0.0.1:{}", ports::free());
     let shown = |proxy: &Proxy| proxy.url("");
     for (protocol, proxy, said) in [
         (
@@ -47,9 +47,7 @@ fn a_proxy_that_is_away_or_refuses_is_named_and_its_password_is_not() {
         let agent = site.agent_to((&endpoint, protocol), &[], &[("HTTP_PROXY", &proxy)]);
         let pod = site.pod(1);
         pod.start("job").say("a line");
-        let complained = || agent.log().contains(&said).then_some(());
-        until(PATIENCE, complained).unwrap_or_else(|| panic!("no {said:?} in:\n{}", agent.log()));
-        let log = agent.log();
+        let log = until_logged(&agent, &said);
         assert!(!log.contains("hunter") && !log.contains("Y2k6"), "{log}");
         agent.stop();
     }

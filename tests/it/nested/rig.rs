@@ -185,9 +185,17 @@ impl Rig {
         ledger.sum("process_cpu_seconds_total", &[]).unwrap()
     }
 
-    /// Stops the agent's threads.
+    /// Stops the agent's threads, and waits until the last one of them stands.
     pub(super) fn pause(&self) {
         self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.agent.pid());
+        // `proc_pid_stat(5)`: the state is behind the name, which is in brackets.
+        let is_stopped = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        until(PATIENCE, || fs::read_dir(&threads).unwrap().flatten().all(is_stopped).then_some(()))
+            .expect("the agent stops");
     }
 
     /// Lets them go on.

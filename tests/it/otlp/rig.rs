@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::support::collector::Collector;
+use crate::support::site::OTLP_TIMEOUT;
 
 /// How a sender is to be made.
 pub(super) struct Line {
@@ -48,7 +49,10 @@ impl Line {
     pub(super) fn to(collector: &Collector) -> Self {
         let options = Options { drain: Duration::from_secs(10), ..Options::default() };
         let line = Self { variables: Vec::new(), spool: None, options };
-        line.set("ENDPOINT", &collector.endpoint()).set("PROTOCOL", collector.protocol())
+        let (timeout, milliseconds) = OTLP_TIMEOUT;
+        line.set("ENDPOINT", &collector.endpoint())
+            .set("PROTOCOL", collector.protocol())
+            .env(timeout, milliseconds)
     }
 
     /// Sets `OTEL_EXPORTER_OTLP_…`.

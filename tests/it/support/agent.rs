@@ -21,6 +21,9 @@ pub(crate) const TEXT: &str = "text/plain;version=0.0.4";
 /// The OpenMetrics media type.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 
+/// Longest wait for its start: a machine that starts a node and other tests at the same time is busy.
+const PATIENCE: Duration = Duration::from_mins(3);
+
 /// The running agent; it ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -72,13 +75,13 @@ impl Agent {
                 log.push('\n');
             }
         });
-        let address = until(Duration::from_mins(1), || {
+        let address = until(PATIENCE, || {
             assert!(process.ended().is_none(), "the agent ended:\n{}", text(&log));
             bound(&text(&log))
         })
         .unwrap_or_else(|| panic!("the agent does not listen:\n{}", text(&log)));
         let agent = Self { process, address, log };
-        until(Duration::from_mins(1), || {
+        until(PATIENCE, || {
             let answer = agent.get("/readyz", "*/*");
             (answer.status == 200).then_some(())
         })

@@ -21,7 +21,7 @@ use super::parts::{self, Part};
 /// Debian's package of the same name has it.
 pub(crate) const PROGRAM: &str = "chromium-headless-shell";
 /// For one answer, and for something to be seen.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The browser with one page; it ends when dropped.
 pub(crate) struct Browser {

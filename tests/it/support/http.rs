@@ -15,7 +15,8 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
-/// `GET path`, HTTP/1.0: the connection's end is the body's.
+/// `GET path`, HTTP/1.0: the connection's end is the body's. An error, too, where the server hangs up without
+/// a word of HTTP.
 pub(crate) fn get(address: SocketAddr, path: &str, accept: &str) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
@@ -26,9 +27,10 @@ pub(crate) fn get(address: SocketAddr, path: &str, accept: &str) -> std::io::Res
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = head.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
+    let none = || std::io::Error::other(format!("no HTTP answer from {address}: {head:?}"));
     Ok(Response {
-        status: status.unwrap_or_else(|| panic!("no HTTP answer from {address}: {head}")),
+        status: status.ok_or_else(none)?,
         head: head.to_lowercase(),
         body: body.to_owned(),
     })

@@ -17,7 +17,7 @@ use super::agent::{Agent, TEXT};
 use super::process::until;
 use super::programs;
 use super::runner_pod::{NODE, RunnerPod};
-use super::site::{Container, Pod, Site};
+use super::site::{Container, OTLP_TIMEOUT, Pod, Site};
 
 /// The pod's name.
 pub(crate) const NAME: &str = "runner-1";
@@ -61,12 +61,13 @@ impl JobPod {
         pod
     }
 
-    /// Starts the agent with these variables.
+    /// Starts the agent with these variables, and [`OTLP_TIMEOUT`] where they have no other.
     pub(crate) fn agent(&self, variables: &[(&str, &str)]) -> Agent {
         let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--node-name", NODE, "--kubeconfig"])
             .arg(self.known.kubeconfig())
+            .envs([OTLP_TIMEOUT])
             .envs(variables.iter().copied());
         Agent::launch(&mut command, &self.root, "kubepods")
     }

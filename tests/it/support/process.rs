@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(100);
 
+/// Longest wait for the process that is started in other namespaces.
+const CHILD_WITHIN: Duration = Duration::from_mins(2);
+
 /// A running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -35,14 +38,24 @@ impl Running {
     }
 
     /// Starts what enters other process namespaces and so has a child of its own, which is the one
-    /// that is meant.
+    /// that is meant. If it is over at once there is none, and it tells how it ended.
+    ///
+    /// # Panics
+    /// If it goes on and has no child.
     pub(crate) fn start_inside(command: &mut Command) -> Self {
         let mut running = Self::start(command);
         let pid = running.pid();
         let children = format!("/proc/{pid}/task/{pid}/children");
-        running.within = until(Duration::from_secs(20), || {
+        let child = || -> Option<i32> {
             fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok()
+        };
+        let begun = until(CHILD_WITHIN, || {
+            child().map(Some).or_else(|| running.ended().map(|_status| None))
         });
+        let Some(within) = begun else {
+            panic!("{} ({pid}) has started no process within {CHILD_WITHIN:?}", running.what)
+        };
+        running.within = within;
         running
     }
 

@@ -17,6 +17,9 @@ use super::process::{Running, until};
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// A query that has a series once a target was scraped so often that rates have a value.
+pub(crate) const SCRAPED: &str = "sum_over_time(up[1m]) > 3";
+
 /// A running Prometheus.
 #[derive(Debug)]
 pub(crate) struct Prometheus {

@@ -21,6 +21,10 @@ const STATE: &str = "var/lib/ephemon";
 /// The flags of an agent without an API server.
 const ALONE: [&str; 4] = ["agent", "--no-api", "--node-name", "it"];
 
+/// The time limit of one attempt to send. A collector on a busy machine may answer later than after the ten
+/// seconds of the default, and what it has taken would come again.
+pub(crate) const OTLP_TIMEOUT: (&str, &str) = ("OTEL_EXPORTER_OTLP_TIMEOUT", "60000");
+
 /// The node; its files go when it does.
 pub(crate) struct Site {
     directory: TempDir,
@@ -97,7 +101,11 @@ impl Site {
     }
 }
 
-/// The variables that name a collector and its protocol.
-fn exported<'a>((endpoint, protocol): (&'a str, &'a str)) -> [(&'static str, &'a str); 2] {
-    [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]
+/// The variables that name a collector and its protocol, and say how long it has for an answer.
+fn exported<'a>((endpoint, protocol): (&'a str, &'a str)) -> [(&'static str, &'a str); 3] {
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        OTLP_TIMEOUT,
+    ]
 }

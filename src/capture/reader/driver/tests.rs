@@ -188,7 +188,10 @@ fn nested_containers_that_end_together_share_what_was_missed() {
     let (one, two) = (driver.cpu(1).unwrap(), driver.cpu(2).unwrap());
     let shared = Some(Quality::ResidualShared);
     assert_eq!((one.1, two.1), (shared, shared));
-    assert!(one.0 > 10 && two.0 > 10 && (118..=120).contains(&(one.0 + two.0)), "{one:?} {two:?}");
+    // How much of it each has depends on how long ago it was read, so that may be less than 1 ms.
+    let used = |number| driver.shown(number).unwrap().usage.cpu.usage_ns;
+    assert!([1, 2].iter().all(|number| used(*number) > Some(10_000_000)), "{one:?} {two:?}");
+    assert!((118..=120).contains(&(one.0 + two.0)), "{one:?} {two:?}");
     driver.removed(&id(2));
     driver.balance_all();
     let pod = driver.reports.readings.snapshot().pods.pop().unwrap();

@@ -6,11 +6,17 @@ use std::future::{Future, pending};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use hyper::{Method, Request, StatusCode};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle};
+
+use super::super::process::until;
+
+/// Longest wait for an answer of a busy node's API, which meanwhile breaks connections off.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Kinds as `kubectl` takes them, with the group and version and the name in paths of each.
 const KINDS: [(&str, &str, &str); 6] = [
@@ -48,22 +54,26 @@ impl Api {
     /// An object, if it is there.
     ///
     /// # Panics
-    /// If the API does not answer, or refuses.
+    /// If the API does not answer in time, or refuses.
     pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
-        match self.request(&Method::GET, &format!("{}/{name}", path(namespace, kind)), &Value::Null)
-        {
+        let path = format!("{}/{name}", path(namespace, kind));
+        match answered(|| self.request(&Method::GET, &path, &Value::Null)) {
             Ok(object) => Some(object),
-            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => None,
+            Err(error) if refusal_of(&error) == Some(StatusCode::NOT_FOUND) => None,
             Err(error) => panic!("{kind} {name}: {error}"),
         }
     }
 
     /// The objects of a kind that have these labels, a selector; all of them if it is empty.
+    ///
+    /// # Panics
+    /// If the API does not answer in time, or refuses.
     pub(crate) fn list(&self, namespace: &str, kind: &str, selector: &str) -> Vec<Value> {
-        self.try_list(namespace, kind, selector).unwrap_or_else(|error| panic!("{kind}: {error}"))
+        let list = answered(|| self.try_list(namespace, kind, selector));
+        list.unwrap_or_else(|error| panic!("{kind}: {error}"))
     }
 
-    /// The same, or why there is no list.
+    /// The same, asked for once; or why there is no list.
     pub(crate) fn try_list(
         &self,
         namespace: &str,
@@ -76,14 +86,26 @@ impl Api {
         Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
-    /// Creates an object, whose fields say where.
+    /// Creates an object, whose fields say where, and which name it has.
     ///
     /// # Panics
-    /// If the API refuses.
+    /// If the API does not answer in time, or refuses.
     pub(crate) fn create(&self, object: &Value) {
         let kind = object["kind"].as_str().unwrap().to_lowercase();
         let namespace = object["metadata"]["namespace"].as_str().unwrap();
-        let created = self.request(&Method::POST, &path(namespace, &kind), object);
+        let mut requests = 0;
+        let created = answered(|| {
+            requests += 1;
+            match self.request(&Method::POST, &path(namespace, &kind), object) {
+                // By an earlier request whose answer did not come.
+                Err(kube::Error::Api(status))
+                    if requests > 1 && status.reason == "AlreadyExists" =>
+                {
+                    Ok(())
+                }
+                answer => answer.map(drop),
+            }
+        });
         created.unwrap_or_else(|error| panic!("{kind} in {namespace}: {error}"));
     }
 
@@ -115,6 +137,26 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Api").finish_non_exhaustive()
     }
+}
+
+/// Asks until there is an answer or a refusal; else the last error.
+fn answered<T>(mut ask: impl FnMut() -> Result<T, kube::Error>) -> Result<T, kube::Error> {
+    let mut last = None;
+    let answer = until(PATIENCE, || match ask() {
+        Err(error) if refusal_of(&error).is_none() => {
+            last = Some(error);
+            None
+        }
+        answer => Some(answer),
+    });
+    answer.unwrap_or_else(|| Err(last.expect("an error each time")))
+}
+
+/// The code with which the API refuses; none where it had no time for the request, or has failed.
+fn refusal_of(error: &kube::Error) -> Option<StatusCode> {
+    let kube::Error::Api(status) = error else { return None };
+    let code = StatusCode::from_u16(status.code).ok()?;
+    (code.is_client_error() && code != StatusCode::TOO_MANY_REQUESTS).then_some(code)
 }
 
 fn path(namespace: &str, kind: &str) -> String {
