@@ -106,23 +106,25 @@ fn what_it_has_used_is_no_error_of_the_pods_accounting() {
     assert!(accounting_error(&driver) < 0.001, "{}", accounting_error(&driver));
 }
 
-/// It is not said to be anybody's, and not hidden either.
+/// So many are known that it is none of them: it is not said to be anybody's, and not hidden either.
 #[test]
-fn what_one_without_a_place_uses_is_an_error_of_the_pods_accounting() {
+fn what_one_that_was_refused_has_used_is_an_error_of_the_pods_accounting() {
     let root = tempfile::tempdir().unwrap();
-    let places = Places { own: 1, ..PLACES };
-    let mut driver = driver_with(root.path(), places, Inventory::default());
-    put(root.path(), "poda", 0, 1);
-    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    let mut driver = pod(root.path());
     put(root.path(), &path(HELD), 100_000, 1);
-    create(&mut driver, HELD);
-    put(root.path(), &path(UNHELD), 60_000, 1);
-    put(root.path(), "poda", 160_000, 1);
     driver.balance_all();
-    assert!(accounting_error(&driver) < 0.001, "nobody knows yet that there is no place for it");
+    assert!(accounting_error(&driver) < 0.001, "it may be handled in a moment");
+    let is_refused = |driver: &Driver, number| driver.held.population.key(&id(number)).is_none();
+    let refused = (100..1000).find(|number| {
+        driver.create(root.path(), *number, 'b', 0);
+        is_refused(&driver, *number)
+    });
+    assert!(refused.is_some(), "there is a bound");
     create(&mut driver, UNHELD);
-    assert_eq!(driver.dropped(Reason::Cap), 1);
+    assert!(is_refused(&driver, UNHELD));
     driver.balance_all();
-    let error = accounting_error(&driver);
-    assert!((0.37..0.38).contains(&error), "60 of 160 ms: {error}");
+    let shown = driver.reports.readings.snapshot().pods;
+    let errors = shown.iter().filter(|pod| pod.pod == uid('a')).map(|pod| pod.accounting_error);
+    // 60 of 160 ms.
+    assert_eq!(errors.collect::<Vec<_>>(), [Some(0.375)]);
 }
