@@ -107,6 +107,8 @@ impl AgentProcess {
                 agent.env_remove(name);
             }
             agent.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+            // What is sent again because a busy machine was late to answer would be counted twice.
+            agent.env("OTEL_EXPORTER_OTLP_TIMEOUT", "60000");
         }
         let mut child = agent
             .stdin(Stdio::null())

@@ -31,6 +31,8 @@ pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
 pub use expected::{Asked, Expected};
 pub use facts::{GUARANTEED_SPEC_BYTES, MAX_LOGS_PER_POD, MAX_TOTAL_SPEC_BYTES};
 pub use named::Named;
+#[cfg(test)]
+pub(crate) use nested::NAMES_TIMEOUT;
 pub use nested::{EngineNames, MAX_NESTED_KNOWN, NESTED_BYTES};
 pub use runners::{ORIGIN_BYTES, RunnerFacts, RunnerPod};
 pub use snapshot::{ListedContainer, ListedPod};

@@ -313,8 +313,15 @@ fn without_honor_labels_every_panel_shows_the_same() {
         };
         if is_same { Ok(count) } else { Err(format!("{known:?}\nis not\n{renamed:?}")) }
     };
-    // A rate has no value where a busy machine has kept one of the two from scraping; where it has kept both,
-    // there is nothing to compare.
+    compare_all(same);
+}
+
+/// Compares what two servers answer to each of the queries, until more than a hundred series were the same;
+/// `same` returns how many are, or a difference.
+///
+/// A rate has no value where a busy machine has kept one of the two from scraping; where it has kept both, there
+/// is nothing to compare.
+fn compare_all(same: impl Fn(&Query) -> Result<usize, String>) {
     let mut seen = 0;
     let enough = until(PATIENCE, || {
         seen = 0;

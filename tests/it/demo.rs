@@ -17,7 +17,7 @@ const PLAYS: usize = 3;
 
 /// Plays until the demo passes its own check; the report.
 ///
-/// The check allows for no busy machine: where it finds nothing but what such a machine shows, all is
+/// The check makes no allowance for a busy machine: where it finds nothing but what such a machine shows, all is
 /// played again.
 fn play(more: &[&str]) -> Value {
     let mut words = String::new();
@@ -36,8 +36,7 @@ fn play(more: &[&str]) -> Value {
 }
 
 /// Whether all that the demo's check found is what a busy machine shows: the agent came too late to the start
-/// or the end of a container, or an export took so long that it was repeated. As many figures may be wrong as
-/// the agent says are not the container's own.
+/// or the end of a container. As many figures may be wrong as the agent says are not the container's own.
 fn is_only_late(words: &str) -> bool {
     let (mut is_late, mut estimates, mut wrong) = (false, 0, 0);
     for fault in words.lines().filter_map(|line| line.strip_prefix("FAILED: ")) {
@@ -45,9 +44,7 @@ fn is_only_late(words: &str) -> bool {
             estimates = count.parse().unwrap();
         } else if fault.contains(" s of CPU time, the agent reports ") {
             wrong += 1;
-        } else if !fault.ends_with(" spans arrived more than once")
-            && fault != "the agent did not set the job container's limits in time"
-        {
+        } else if fault != "the agent did not set the job container's limits in time" {
             return false;
         }
         is_late = true;
@@ -157,10 +154,10 @@ fn only_a_demo_that_was_late_is_played_again() {
     let other = "FAILED: the agent did not report the end of step-1 in runner-1\n";
     let repeated = "FAILED: 3 spans arrived more than once\n";
     let unlimited = "FAILED: the agent did not set the job container's limits in time\n";
-    for words in [&[late, wrong][..], &["started\n", repeated, unlimited]] {
+    for words in [&[late, wrong][..], &["started\n", unlimited]] {
         assert!(is_only_late(&words.concat()), "{words:?}");
     }
-    for words in [&[wrong][..], &[late, wrong, wrong], &[late, other], &[]] {
+    for words in [&[wrong][..], &[late, wrong, wrong], &[late, other], &[late, repeated], &[]] {
         assert!(!is_only_late(&words.concat()), "{words:?}");
     }
 }

@@ -127,13 +127,7 @@ async fn a_killed_hook_takes_its_step_with_it_and_the_job_goes_on() {
     step.signal(Signal::KILL);
     assert_eq!(step.finish().await.code, 137);
     let pid = fs::read_to_string(rig.path("_work/pid")).unwrap();
-    let gone = async {
-        let command = rig.process("job", &pid).await.join("cmdline");
-        while fs::read_to_string(&command).is_ok_and(|line| line.contains("sleep")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), gone).await.expect("the step ends");
+    rig.until_gone("job", &pid, "sleep").await;
     let next = rig.call("run_script_step", &rig.script("echo on"), &state).await;
     assert!(next.code == 0 && next.stdout.starts_with("on\n"), "{next:?}");
 }

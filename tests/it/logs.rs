@@ -37,13 +37,6 @@ fn arrived(collector: &Backend, count: usize, agent: &Agent) -> BTreeMap<String,
     all()
 }
 
-/// Waits until an agent's log has these words: a thread of the test's reads it, later than it is written.
-/// Returns the log.
-pub(crate) fn until_logged(agent: &Agent, words: &str) -> String {
-    until(PATIENCE, || Some(agent.log()).filter(|log| log.contains(words)))
-        .unwrap_or_else(|| panic!("no {words:?} in:\n{}", agent.log()))
-}
-
 #[test]
 fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
     let site = Site::new();

@@ -13,8 +13,8 @@ use crate::life::Phase;
 use crate::readings::{PodRecord, Record};
 
 /// A final reading that the pod's counters correct by more than this, or by more than a hundredth
-/// of itself, is `residual` and not `exact`: 1 ms. Less than this is not looked for in
-/// containers that are not held yet either.
+/// of itself, is `residual` and not `exact`: 1 ms. Nor are containers that are not held
+/// yet searched for less than this.
 pub(super) const EXACT_WITHIN_NS: u64 = 1_000_000;
 
 /// A container that has ended, as it is reported.

@@ -26,6 +26,8 @@ const START_POLL: Duration = Duration::from_millis(10);
 const LOWEST_PORT: u16 = 20_000;
 /// Fewer ports than this are no choice.
 const PORTS_MIN: u16 = 1000;
+/// The first `NodePort` of a cluster (`--service-node-port-range` of kube-apiserver).
+const FIRST_NODE_PORT: u16 = 30_000;
 /// How many ports are tried.
 const PORT_TRIES: usize = 1000;
 
@@ -186,11 +188,12 @@ impl Played {
 
 /// Two ports on which nobody listens now. They are listened on seconds later: until then the kernel may give
 /// one of its own range (`ip_local_port_range`, ip(7)) to any connection, so they are from below that, unless
-/// nearly all ports are in it.
+/// too few are left there. A node's own rules may take connections to a `NodePort`, on which nobody listens.
 fn free_ports() -> io::Result<(u16, u16)> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let kernels = range.split_whitespace().next().and_then(|first| first.parse::<u16>().ok());
     let end = kernels.filter(|first| *first >= LOWEST_PORT + PORTS_MIN).unwrap_or(u16::MAX);
+    let end = end.min(FIRST_NODE_PORT);
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
     let mut free = (0..PORT_TRIES).map(|_| fastrand::u16(LOWEST_PORT..end)).filter(is_free);
     let one = free.next();

@@ -17,7 +17,7 @@ pub const MAX_NESTED_KNOWN: usize = 1_000;
 pub const NESTED_BYTES: usize = 768;
 
 /// How long the names of a nested container and of its outer one are awaited.
-const NAMES_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const NAMES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What an engine calls a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -67,8 +67,8 @@ pub(crate) async fn in_front(
 }
 
 /// Gives such an init its time, once the kubelet reports the container as running. Returns whether one has
-/// begun there, and the container is over: one that has begun is given longer, as a busy node keeps it from
-/// its socket, or the kubelet from saying that its container was over before the hook met it.
+/// begun there and its container is over. One that has begun is given longer: on a busy node its socket is
+/// late, or the report of its end.
 ///
 /// Its journal shows that it has begun. Any container of the pod can make such a file: all that it brings
 /// about is that the hook waits for longer.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ephemon_metrics::Format;
 use serde_json::Value;
 
-use super::{PATIENCE, Query, filled, golden_page, queries};
+use super::{PATIENCE, Query, compare_all, filled, golden_page};
 use crate::support::parts::{Part, all_there};
 use crate::support::process::until;
 use crate::support::prometheus::{Prometheus, SCRAPED};
@@ -45,25 +45,9 @@ fn with_native_histograms_every_panel_shows_the_same() {
         };
         series.map(without_target).collect::<BTreeSet<_>>()
     };
-    let compared = |query: &Query| {
-        let mut last = Default::default();
-        let same = || {
-            last = [(&classic, text), (&native, protobuf)].map(|(of, to)| labels(of, query, to));
-            (last[0] == last[1]).then_some(last[0].len())
-        };
-        until(PATIENCE, same).unwrap_or_else(|| {
-            panic!("{}, {}: {}: {last:#?}", query.dashboard, query.panel, query.expression)
-        })
-    };
-    // A rate has no value where a busy machine has kept one of the two from scraping; where it has kept both,
-    // there is nothing to compare.
-    let mut seen = 0;
-    let enough = until(PATIENCE, || {
-        seen = 0;
-        for query in queries() {
-            seen += compared(&query);
-        }
-        (seen > 100).then_some(())
+    compare_all(|query| {
+        let [one, other] =
+            [(&classic, text), (&native, protobuf)].map(|(of, to)| labels(of, query, to));
+        if one == other { Ok(one.len()) } else { Err(format!("{one:#?}\nis not\n{other:#?}")) }
     });
-    assert!(enough.is_some(), "{seen} series were compared");
 }

@@ -74,13 +74,7 @@ async fn a_step_by_exec_can_be_cancelled_and_leaves_nothing() {
         assert_eq!(cleaned.code, 0, "{cleaned:?}");
     }
     let left = fs::read_to_string(rig.path("_work/left")).unwrap();
-    let gone = async {
-        let command = rig.process("job-2", &left).await.join("cmdline");
-        while fs::read_to_string(&command).is_ok_and(|line| line.contains("sleep")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), gone).await.expect("nothing is left");
+    rig.until_gone("job-2", &left, "sleep").await;
 }
 
 #[tokio::test]

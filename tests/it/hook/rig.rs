@@ -174,6 +174,17 @@ impl Rig {
         PathBuf::from(format!("/proc/{first}/root/proc/{}", pid.trim()))
     }
 
+    /// Waits until a process of a container is no longer this program.
+    pub(super) async fn until_gone(&self, container: &str, pid: &str, program: &str) {
+        let command = self.process(container, pid).await.join("cmdline");
+        let failure = format!("{program} lives on in {container}");
+        self.until(&failure, |_| {
+            let lives = fs::read_to_string(&command).is_ok_and(|line| line.contains(program));
+            (!lives).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the pod shows something; `failure` is said if it never does.
     async fn until<T>(&self, failure: &str, mut ask: impl FnMut(&Pod) -> Option<T>) -> T {
         let shown = async {

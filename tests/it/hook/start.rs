@@ -178,13 +178,7 @@ async fn a_step_is_cancelled_through_the_starter_and_ends_with_it() {
     step.signal(Signal::KILL);
     assert_eq!(step.finish().await.code, 137);
     let pid = fs::read_to_string(rig.path("_work/pid")).unwrap();
-    let gone = async {
-        let command = rig.process("job", &pid).await.join("cmdline");
-        while fs::read_to_string(&command).is_ok_and(|line| line.contains("sleep")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), gone).await.expect("the step ends");
+    rig.until_gone("job", &pid, "sleep").await;
     let next = rig.call("run_script_step", &rig.script("echo on"), &state).await;
     assert_eq!((next.code, next.stdout.as_str()), (0, "on\n"), "{next:?}");
     let cleaned = rig.call("cleanup_job", &json!({}), &state).await;

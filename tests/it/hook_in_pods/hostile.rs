@@ -211,10 +211,12 @@ fn assert_alive(site: &Site, agent: &Installed) {
     let status = &pod["status"]["containerStatuses"][0];
     assert_eq!(status["restartCount"], 0, "{status}\n{}", agent.log());
     assert_eq!((&status["ready"], &status["lastState"]), (&json!(true), &json!({})), "{status}");
-    let (log, complaints) = (agent.log(), agent.complaints());
-    for name in (0..FLOODS).map(|number| format!("flood-{number}")).chain(["masks".to_owned()]) {
-        assert!(log.contains(&format!("\"{name}\"")), "{name}: {complaints:#?}");
-    }
+    let floods = (0..FLOODS).map(|number| format!("\"flood-{number}\""));
+    let names: Vec<String> = floods.chain(["\"masks\"".to_owned()]).collect();
+    let all_are_told = |log: &String| names.iter().all(|name| log.contains(name));
+    let told = until(PATIENCE, || Some(agent.log()).filter(all_are_told));
+    let complaints = agent.complaints();
+    assert!(told.is_some(), "{names:?}: {complaints:#?}");
     assert!(!complaints.iter().any(|line| line.contains("honest")), "{complaints:#?}");
     assert!(peak(site, agent) < ephemon_agent::budget::EXPORT_LIMIT as u64);
 }

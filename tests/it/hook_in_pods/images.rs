@@ -8,7 +8,7 @@ use crate::support::workflow_images::{ALIEN, ALPINE, BARE, BUSYBOX, GLIBC, TOOL}
 
 /// What the hook says where it has not shown all that an action without init wrote: once the container is
 /// over it waits five seconds for the end of the kubelet's log.
-const CUT: &str = "timed out waiting for the end of the log";
+pub(super) const CUT: &str = "timed out waiting for the end of the log";
 /// Most calls of [`whole`].
 const CALLS: usize = 5;
 

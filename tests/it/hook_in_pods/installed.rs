@@ -27,7 +27,7 @@ const ENDPOINT: &str = "http://otel-collector.observability:4318";
 
 /// Most outages of one kind in a scenario that a busy machine explains: the agent waits for seconds, of the
 /// API server's watch for half a minute, and logs an outage once.
-const LATE_ANSWERS: usize = 3;
+pub(super) const LATE_ANSWERS: usize = 3;
 
 /// What an agent logs of an answer that was too late on a busy machine.
 struct Late {
@@ -42,7 +42,7 @@ const TAKEN: Option<&str> = Some("tells of starts and ends (NRI)");
 /// Before the reason for which a session with the runtime has ended.
 const NO_SESSION: &str = "limits are not set at the creation of containers: ";
 
-static LATE: [Late; 6] = [
+static LATE_KINDS: [Late; 6] = [
     Late { words: &["no answer in ", "; retrying"], again: Some("the API server answers again") },
     // Of a runner's job, which is over by the time that it would be asked again.
     Late {
@@ -237,6 +237,18 @@ impl Late {
         }
     }
 
+    /// How often there were answers again, or at first. An outage that begins anew soon after another's end
+    /// is part of that, and is not logged.
+    fn recoveries(&self, log: &str) -> usize {
+        self.again.map_or(0, |again| log.matches(again).count())
+    }
+
+    /// Whether it is what a busy machine explains.
+    fn is_excused(&self, log: &str) -> bool {
+        let few = LATE_ANSWERS;
+        self.is_over(log) && self.outages(log) <= few && self.recoveries(log) <= few + 1
+    }
+
     /// Whether there are answers again.
     fn is_over(&self, log: &str) -> bool {
         self.again.is_none_or(|again| {
@@ -256,10 +268,9 @@ pub(super) fn complaints(log: impl Fn() -> String, namespace: &str) -> Vec<Strin
     };
     let is_harmless = |line: &&str| line.is_empty() || is_information(line);
     let is_others = |line: &&str| line.contains("runners-") && !line.contains(namespace);
-    let are_over = |log: &String| LATE.iter().all(|late| late.is_over(log));
+    let are_over = |log: &String| LATE_KINDS.iter().all(|late| late.is_over(log));
     let log = until(PATIENCE, || Some(log()).filter(are_over)).unwrap_or_else(&log);
-    let is_excused = |late: &&Late| late.is_over(&log) && late.outages(&log) <= LATE_ANSWERS;
-    let excused: Vec<&Late> = LATE.iter().filter(is_excused).collect();
+    let excused: Vec<&Late> = LATE_KINDS.iter().filter(|late| late.is_excused(&log)).collect();
     let complaints = log.lines().filter(|line| !is_harmless(line) && !is_others(line));
     let is_late = |line: &&str| excused.iter().any(|late| late.is_told_in(line));
     complaints.filter(|line| !is_late(line)).map(str::to_owned).collect()

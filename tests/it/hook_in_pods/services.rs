@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::runner::{Called, Runner, container, job};
+use super::runner::{Called, Runner, container, job, prepared_in_time};
 use super::site::Site;
 use crate::support::workflow_images::BUSYBOX;
 
@@ -68,9 +68,12 @@ fn services_are_found_by_name_from_every_container_whatever_starts_after() {
 #[test]
 fn services_of_a_job_without_a_container_are_reached_at_low_ports_and_by_name() {
     let Some(site) = Site::start() else { return };
-    let runner = site.runner("runner-1");
-    let prepared = runner.prepare_called(&Value::Null, &[web("one", "80:8081"), web("two", "82")]);
-    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let (runner, prepared) = prepared_in_time(Called::has_slow_service, |number| {
+        let runner = site.runner(&format!("runner-{number}"));
+        let services = [web("one", "80:8081"), web("two", "82")];
+        let prepared = runner.prepare_called(&Value::Null, &services);
+        (runner, prepared)
+    });
     assert_eq!(prepared.warnings(), [""; 0], "{prepared:?}");
     let state = prepared.json()["state"].clone();
     let everywhere = asking(&["localhost:80", "one", "one:8081", "two:82"]);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use serde_json::{Value, json};
 
-use super::runner::{Runner, container, job};
+use super::runner::{Called, Runner, container, job, prepared_in_time};
 use super::site::{PATIENCE, Site};
 use crate::support::process::until;
 use crate::support::workflow_images::{BUSYBOX, TOOL};
@@ -119,13 +119,17 @@ fn a_read_only_root_file_system_leaves_the_shared_volumes_to_write_to() {
 #[test]
 fn a_job_that_is_not_root_finds_its_services_by_name_all_the_same() {
     let Some(site) = Site::start() else { return };
-    let runner = site.runner("runner-1");
     let over = json!({
         "entryPoint": "httpd", "entryPointArgs": ["-f", "-p", "80", "-h", "/etc"],
         "portMappings": ["80"],
     });
-    let called = runner.prepare_called(&job(BUSYBOX, "--user 1000"), &[container(BUSYBOX, &over)]);
-    assert_eq!((called.code, called.warnings()), (0, Vec::new()), "{called:?}");
+    let (runner, called) = prepared_in_time(Called::has_slow_service, |number| {
+        let runner = site.runner(&format!("runner-{number}"));
+        let services = [container(BUSYBOX, &over)];
+        let called = runner.prepare_called(&job(BUSYBOX, "--user 1000"), &services);
+        (runner, called)
+    });
+    assert_eq!(called.warnings(), [""; 0], "{called:?}");
     let state = called.json()["state"].clone();
     let step = runner.script(&state, "wget -qO- http://busybox/os-release");
     assert_eq!((step.code, step.stdout.as_str()), (0, "ID=small\n"), "{step:?}");

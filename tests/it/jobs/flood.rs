@@ -7,7 +7,6 @@ use ephemon_contract::{Phase, StepKind};
 
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
-use crate::logs::until_logged;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::full_journal::{JOURNALS, RECORDS, full_journal};
 use crate::support::parts::busy;
@@ -98,7 +97,7 @@ fn five_pods_with_full_journals_cost_neither_the_agent_nor_another_pods_job_anyt
     assert_eq!(counted(&agent, "ephemon_job_started_total"), PODS + 1, "it has never been killed");
     for number in 1..=PODS {
         // Whose it was.
-        until_logged(&agent, &format!("runner-{number}"));
+        agent.until_logged(&format!("runner-{number}"));
     }
     let log = agent.log();
     assert!(!log.contains("pod=runner-0 pieces"), "{log}");
@@ -161,7 +160,7 @@ fn all_pools_filled_at_once_stay_within_the_limit_and_say_what_was_dropped() {
     assert!(peak < EXPORT_LIMIT, "{} KiB", peak / 1024);
     for number in (1..=PODS).chain([209]) {
         // Whose it was.
-        until_logged(&agent, &format!("runner-{number}"));
+        agent.until_logged(&format!("runner-{number}"));
     }
     agent.stop();
 }

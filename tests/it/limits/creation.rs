@@ -57,7 +57,9 @@ impl Limited<'_> {
             let spec = Spec::new(&format!("{name}-{number}"), command.iter().copied());
             let started = self.known.run_limited((&self.pod, self.cri), limits, spec);
             assert!(started.runs, "{name} must start under its limits");
-            if self.counted()[0] > applied {
+            let counted = self.counted();
+            // Counted before the answer, which a session that ends at that moment does not bring.
+            if counted[0] > applied && counted[1] <= missed {
                 return Some(started);
             }
             until(PATIENCE, || (self.counted()[1] > missed).then_some(())).unwrap_or_else(|| {

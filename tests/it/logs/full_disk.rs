@@ -10,9 +10,9 @@ use ephemon_contract::Record;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
 
+use super::PATIENCE;
 use super::backend::Backend;
 use super::outage::{figure, numbers, until_spooled};
-use super::{PATIENCE, until_logged};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
 use crate::support::parts::{Part, all_there};
@@ -72,7 +72,7 @@ fn a_full_disk_under_the_state_directory_costs_nothing_when_there_is_room_again(
     job.end();
     pod.delete();
     for words in WORDS {
-        until_logged(&agent, words);
+        agent.until_logged(words);
     }
     // It tries again and again, and says no more.
     let tried = backend.attempts();

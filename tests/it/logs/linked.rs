@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use super::PATIENCE;
 use super::backend::Backend;
 use super::outage::figure;
-use super::{PATIENCE, until_logged};
 use crate::support::agent::TEXT;
 use crate::support::collector::Wire;
 use crate::support::process::until;
@@ -76,7 +76,7 @@ fn a_log_of_dockers_is_counted_and_said_once_where_it_is_not_allowed() {
     let series = "ephemon_agent_logs_refused_total{reason=\"directory\"}";
     let counted = || (figure(&agent, series) > 1.5).then_some(());
     until(PATIENCE, counted).unwrap_or_else(|| panic!("{}", agent.get("/metrics", TEXT).body));
-    let said = until_logged(&agent, "--log-link-dirs");
+    let said = agent.until_logged("--log-link-dirs");
     assert_eq!(said.matches("a container's log is not read").count(), 1, "{said}");
     assert!(backend.lines().is_empty());
     assert!(!agent.get("/metrics", TEXT).body.contains("ephemon_container_log_complete{"));

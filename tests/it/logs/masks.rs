@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 
 use super::backend::{Backend, LogLine};
 use super::outage::figure;
-use super::{PATIENCE, arrived, until_logged};
+use super::{PATIENCE, arrived};
 use crate::support::agent::Agent;
 use crate::support::collector::Wire;
 use crate::support::process::until;
@@ -121,7 +121,7 @@ fn where_the_telling_line_is_gone_the_text_is_withheld_or_marked() {
     let reversed = r#"ephemon_agent_dropped_items_total{reason="withheld",signal="logs"}"#;
     let counted = figure(&agent, counted).max(figure(&agent, reversed));
     assert!(counted >= 1.0, "{counted}");
-    until_logged(&agent, "--log-unproven mark");
+    agent.until_logged("--log-unproven mark");
     agent.stop();
 
     job.say("third");

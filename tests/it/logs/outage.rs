@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::backend::{Backend, LogLine};
-use super::{PATIENCE, arrived, until_logged};
+use super::{PATIENCE, arrived};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Mood, Wire};
 use crate::support::process::until;
@@ -189,7 +189,7 @@ fn a_log_removed_while_the_agent_was_away_has_an_end_and_is_counted_as_incomplet
     assert_eq!(end.attribute("ephemon.log.complete"), "false", "{end:?}");
     assert_eq!(end.attribute("ephemon.log.lines"), "10");
     assert!(is(figure(&agent, "ephemon_agent_logs_incomplete_total"), 1));
-    until_logged(&agent, "the container's log did not come through whole");
+    agent.until_logged("the container's log did not come through whole");
     agent.stop();
 }
 

@@ -1,7 +1,7 @@
 //! An agent whose collector is behind a proxy: what its log says where that does not work.
 
+use super::arrived;
 use super::backend::Backend;
-use super::{arrived, until_logged};
 use crate::support::collector::Wire;
 use crate::support::collector::pki::Pki;
 use crate::support::ports;
@@ -47,7 +47,7 @@ fn a_proxy_that_is_away_or_refuses_is_named_and_its_password_is_not() {
         let agent = site.agent_to((&endpoint, protocol), &[], &[("HTTP_PROXY", &proxy)]);
         let pod = site.pod(1);
         pod.start("job").say("a line");
-        let log = until_logged(&agent, &said);
+        let log = agent.until_logged(&said);
         assert!(!log.contains("hunter") && !log.contains("Y2k6"), "{log}");
         agent.stop();
     }

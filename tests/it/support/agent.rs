@@ -112,6 +112,13 @@ impl Agent {
         text(&self.log)
     }
 
+    /// Waits until it has logged these words: a thread of the test's reads them, later than they are written.
+    /// Returns all that it has logged.
+    pub(crate) fn until_logged(&self, words: &str) -> String {
+        until(PATIENCE, || Some(self.log()).filter(|log| log.contains(words)))
+            .unwrap_or_else(|| panic!("no {words:?} in:\n{}", self.log()))
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> i32 {
         self.process.pid()

@@ -73,7 +73,8 @@ pub(crate) fn sole_agent(effect: Effect) -> SoleAgent {
 /// What [`sole_agent`] gives.
 pub(crate) type SoleAgent = MutexGuard<'static, ()>;
 
-/// Held by a scenario that keeps the machine busy, on a node of its own: of these one runs at a time.
+/// Held by a scenario that keeps the machine busy, on a node of its own, or whose figures a busy machine would
+/// spoil: of these one runs at a time.
 pub(crate) fn busy() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }

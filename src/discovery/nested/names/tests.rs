@@ -8,13 +8,14 @@ use ephemon_cgroup::nested_name::Engine;
 use ephemon_model::{ContainerId, ContainerType};
 
 use super::*;
-use crate::inventory::{Evidence, EvidenceSource, Observation};
+use crate::inventory::{Evidence, EvidenceSource, NAMES_TIMEOUT, Observation};
 
 const OUTER: &str = "kubepods/pod1/outer";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Rig {
     directory: tempfile::TempDir,
+    began: Instant,
     inventory: Inventory,
     names: NestedNames,
 }
@@ -34,14 +35,14 @@ fn pod() -> PodUid {
 
 impl Rig {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let (directory, began) = (tempfile::tempdir().unwrap(), Instant::now());
         let at = |name: &str| directory.path().join(name);
         let inventory = Inventory::default();
         inventory.created(&pod(), &id('a'), SystemTime::now());
         let word = Observation { pod: Some(pod()), name: "dind".into(), ..Observation::default() };
         inventory.learn(Evidence::Container { id: id('a'), word, by: EvidenceSource::Link });
         let names = NestedNames::new(at("cgroup"), at("proc"), inventory.clone());
-        let rig = Self { directory, inventory, names };
+        let rig = Self { directory, began, inventory, names };
         rig.process(30, 1, OUTER);
         rig.process(1, 0, "init.scope");
         fs::create_dir_all(rig.directory.path().join("root")).unwrap();
@@ -95,7 +96,7 @@ impl Rig {
     /// kept back.
     fn name(&self, group: NestedGroup) -> String {
         let id = by_id(&group.key);
-        self.name_unless(group, |name| name == id)
+        self.name_unless(group, |name| name == id && self.began.elapsed() > NAMES_TIMEOUT)
     }
 
     /// Asks, and waits until it has a name that is not refused.
