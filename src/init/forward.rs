@@ -184,11 +184,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread:
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        process,
-        sync::atomic::AtomicU16,
-    };
+    use std::io::{Read, Write};
+    use std::process;
+    use std::sync::atomic::AtomicU16;
 
     use super::*;
 

@@ -13,8 +13,8 @@ use crate::life::Phase;
 use crate::readings::{PodRecord, Record};
 
 /// A final reading that the pod's counters correct by more than this, or by more than a hundredth
-/// of itself, is `residual` and not `exact`: 1 ms. Nor are containers that are not held
-/// yet searched for less than this.
+/// of itself, is `residual` and not `exact`: 1 ms. Containers that are not held yet are not searched for
+/// less than this either.
 pub(super) const EXACT_WITHIN_NS: u64 = 1_000_000;
 
 /// A container that has ended, as it is reported.

@@ -95,10 +95,7 @@ fn five_pods_with_full_journals_cost_neither_the_agent_nor_another_pods_job_anyt
     eprintln!("at most {} KiB", peak / 1024);
     assert!(peak < LIMIT, "{} KiB", peak / 1024);
     assert_eq!(counted(&agent, "ephemon_job_started_total"), PODS + 1, "it has never been killed");
-    for number in 1..=PODS {
-        // Whose it was.
-        agent.until_logged(&format!("runner-{number}"));
-    }
+    until_named(&agent, 1..=PODS);
     let log = agent.log();
     assert!(!log.contains("pod=runner-0 pieces"), "{log}");
     agent.stop();
@@ -158,9 +155,19 @@ fn all_pools_filled_at_once_stay_within_the_limit_and_say_what_was_dropped() {
     let peak = peak(&agent);
     eprintln!("at most {} KiB", peak / 1024);
     assert!(peak < EXPORT_LIMIT, "{} KiB", peak / 1024);
-    for number in (1..=PODS).chain([209]) {
-        // Whose it was.
-        agent.until_logged(&format!("runner-{number}"));
-    }
+    until_named(&agent, (1..=PODS).chain([209]));
     agent.stop();
+}
+
+/// Waits until the agent has logged of which pods it left something out.
+fn until_named(agent: &Agent, numbers: impl Iterator<Item = usize>) {
+    for number in numbers {
+        let pod = format!("runner-{number}");
+        let named = || {
+            let log = agent.log();
+            let mut after = log.split(&pod).skip(1);
+            after.any(|after| !after.starts_with(|next: char| next.is_ascii_digit())).then_some(())
+        };
+        until(PATIENCE, named).unwrap_or_else(|| panic!("no {pod} in:\n{}", agent.log()));
+    }
 }
