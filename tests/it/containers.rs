@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::agent::Agent;
 use crate::support::containerd::{Containerd, PARTS, RUNC};
 use crate::support::cri::Cri;
-use crate::support::exposition::Ledger;
+use crate::support::exposition::{Ledger, Series};
 use crate::support::kubelet::{Pod, Spec, Started};
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{all_there, busy};
@@ -205,9 +205,15 @@ fn play(
 /// Each container is shown once, by its own name and id, and the sandbox is not. So it is in every play:
 /// a busy machine may keep the agent from a container's last reading, but not from knowing who it is.
 fn check_identities(agent: &Agent, ledger: &Ledger, truths: &[Truth], sandbox: &str) {
-    let infos = ledger.all("ephemon_container_info").map(|(info, _)| info);
+    let infos: Vec<&Series> = ledger.all("ephemon_container_info").map(|(info, _)| info).collect();
+    // A busy runtime tells of the image when the name is known by the log: then there are two series.
+    let is_less = |one: &Series, whole: &Series| {
+        let mut labels = one.labels.iter();
+        one != whole && labels.all(|(name, value)| whole.labels.get(name) == Some(value))
+    };
+    let last = infos.iter().filter(|info| !infos.iter().any(|other| is_less(info, other)));
     let mut shown: Vec<[&str; 2]> =
-        infos.map(|info| [info.label("container"), info.label("container_id")]).collect();
+        last.map(|info| [info.label("container"), info.label("container_id")]).collect();
     let mut ran: Vec<[&str; 2]> =
         truths.iter().map(|truth| [truth.name.as_str(), truth.id.as_str()]).collect();
     shown.sort_unstable();

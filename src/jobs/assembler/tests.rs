@@ -327,48 +327,6 @@ fn a_job_begins_once() {
 }
 
 #[test]
-fn a_job_that_its_runner_announces_begins_when_its_containers_say_which_it_is() {
-    for mode in [TraceMode::Whole, TraceMode::Eager] {
-        let mut story = Story::whole();
-        story.runner(2, "Running job: Build");
-        let mut assembler =
-            Assembler::new(Options { mode, ..Options::default() }, Memory::default());
-        let mut started = Vec::new();
-        for second in 1..20 {
-            let (snapshot, _) = news(&story, second, true);
-            // A container that is not there yet does not stand in the spec yet.
-            let there: HashSet<_> =
-                snapshot.containers.iter().map(|one| one.name.clone()).collect();
-            let spec = snapshot.spec.into_iter().filter(|entry| there.contains(&entry.name));
-            let snapshot = PodSnapshot { spec: spec.collect(), ..snapshot };
-            assembler.snapshots(vec![snapshot], true, s(second));
-            hear(&mut assembler, &story, second);
-            let turn = assembler.turn(s(second));
-            let named = |job: &Job| job.identity.run.is_some();
-            assert!(turn.dispatches.iter().all(|one| named(&one.job)), "at {second}");
-            started.extend(turn.started);
-        }
-        let [job] = &started[..] else { panic!("{} jobs", started.len()) };
-        assert_eq!((job.identity.run.is_some(), job.identity.name()), (true, "Build"));
-    }
-}
-
-#[test]
-fn the_runners_word_on_how_it_ended_is_waited_for_but_not_for_ever() {
-    for (said, judge) in [(Some(68), ResultSource::Runner), (None, ResultSource::Parts)] {
-        let mut story = Story::whole();
-        story.runner(9, "Running job: Build");
-        if let Some(at) = said {
-            story.runner(at, "Job Build completed with result: Succeeded");
-        }
-        let mut assembler = Assembler::new(Options::default(), Memory::default());
-        let all = follow(&mut assembler, &story, 1..90);
-        let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
-        assert_eq!(only.job.judged_by, judge);
-    }
-}
-
-#[test]
 fn a_pod_that_is_gone_takes_its_unfinished_job_along() {
     let mut assembler = Assembler::new(Options::default(), Memory::default());
     follow(&mut assembler, &Story::whole(), 1..35);
