@@ -31,7 +31,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -52,6 +52,8 @@ pub use store::Store;
 
 /// Pause after a failed `accept` (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for a port that was listened on a moment ago.
+const BIND_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running API server. Dropping it ends every connection.
 #[derive(Debug)]
@@ -168,13 +170,13 @@ impl Drop for Serving {
     }
 }
 
-/// The aborted loop releases the port when its task is dropped, shortly after the abort.
+/// The aborted loop releases the port when its task is dropped, shortly after the abort; and a process that
+/// is being started has this one's sockets until its program runs (`FD_CLOEXEC`, fcntl(2)).
 async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
-    let mut tries = 0_u32;
+    let began = Instant::now();
     loop {
         match TcpListener::bind(address).await {
-            Err(e) if e.kind() == io::ErrorKind::AddrInUse && tries < 100 => {
-                tries = tries.saturating_add(1);
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && began.elapsed() < BIND_TIMEOUT => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             other => return other,

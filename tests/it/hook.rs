@@ -23,6 +23,7 @@ mod steps;
 mod traces;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ephemon_demo::api::Fault;
@@ -256,7 +257,9 @@ fn look_for_the_api_server_at(rig: &Rig, port: u16) {
 
 /// Puts somebody between hook and API server, at this port, who cuts every connection when aborted.
 async fn between(rig: &Rig, port: u16) -> JoinHandle<()> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let listener = ports::listen(SocketAddr::from(([127, 0, 0, 1], port)));
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
     let server = rig.api.url().strip_prefix("http://").unwrap().to_owned();
     look_for_the_api_server_at(rig, port);
     tokio::spawn(async move {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_contract::Record;
+use tokio::net::TcpSocket;
 use tokio::sync::broadcast::Receiver;
 use tokio::time::sleep;
 
@@ -194,11 +195,21 @@ fn free_ports() -> io::Result<(u16, u16)> {
     let kernels = range.split_whitespace().next().and_then(|first| first.parse::<u16>().ok());
     let end = kernels.filter(|first| *first >= LOWEST_PORT + PORTS_MIN).unwrap_or(u16::MAX);
     let end = end.min(FIRST_NODE_PORT);
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-    let mut free = (0..PORT_TRIES).map(|_| fastrand::u16(LOWEST_PORT..end)).filter(is_free);
+    let drawn = (0..PORT_TRIES).map(|_| fastrand::u16(LOWEST_PORT..end));
+    let mut free = drawn.filter(|port| is_free(*port));
     let one = free.next();
     let other = free.find(|port| Some(*port) != one);
     one.zip(other).ok_or_else(|| io::Error::other("no two ports are free"))
+}
+
+/// Without listening there, which a process that is being started would go on with for a moment.
+fn is_free(port: u16) -> bool {
+    let bound = TcpSocket::new_v4().and_then(|socket| {
+        // As listeners do: what is left of connections is in nobody's way.
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::UNSPECIFIED, port).into())
+    });
+    bound.is_ok()
 }
 
 fn millis(time: Duration) -> f64 {

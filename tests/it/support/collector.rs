@@ -198,7 +198,7 @@ impl Collector {
 
     /// Serves, again on the same port.
     pub(crate) async fn revive(&mut self) {
-        let listener = std::net::TcpListener::bind(self.address).unwrap();
+        let listener = ports::listen(self.address);
         listener.set_nonblocking(true).unwrap();
         let (wire, pki, state) = (self.wire, self.pki.clone(), Arc::clone(&self.state));
         let (stop_tx, stop_rx) = oneshot::channel();
