@@ -2,7 +2,7 @@
 //! it of Go modules.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::http;
-use super::parts;
 use super::process::{Running, until};
+use super::{parts, ports};
 
 /// Its name on the path.
 pub(crate) const PROGRAM: &str = "jaeger";
@@ -75,10 +75,7 @@ impl Jaeger {
     }
 
     fn try_start(address: IpAddr, log: &Path) -> Option<Self> {
-        // All held at once, so that no two are the same.
-        let held = PORTS.map(|_| TcpListener::bind((address, 0)).unwrap());
-        let addresses = held.each_ref().map(|port| port.local_addr().unwrap());
-        drop(held);
+        let addresses = PORTS.map(|_| SocketAddr::new(address, ports::free_on(address)));
         let mut command = Command::new(parts::program(PROGRAM).unwrap());
         for (part, address) in PORTS.iter().zip(addresses) {
             command.arg(format!("--{part}.host-port={address}"));
