@@ -40,8 +40,8 @@ fn what_is_written_before_the_first_look_is_noticed() {
         poll::wait(&[watch], Some(within)).iter().any(|flags| !flags.is_empty())
     };
     hosts.replace(&[entry("127.0.0.1", &["redis"])]).expect("written");
-    // Its own write is noticed, too, and changes nothing. The kernel tells of a write when the last descriptor is
-    // closed, of which a process that another test is starting may have a copy.
+    // Its own write is noticed, too, and changes nothing. The kernel tells of a write when the last
+    // descriptor is closed, of which a process that another test is starting may have a copy.
     let minute = Duration::from_mins(1);
     assert!(is_written(minute));
     let is_quiet = (0..100).any(|_| {
