@@ -326,11 +326,14 @@ impl Called {
         serde_json::from_str(&self.response).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// What a step printed. While a container starts, the hook says every few seconds what it waits for,
-    /// and how often depends on the machine.
+    /// What a step printed. While a container starts, the hook says every few seconds what it waits for, and
+    /// the kubelet's reason, which may pass; how often depends on the machine.
     pub(super) fn printed(&self) -> String {
-        let is_progress =
-            |line: &str| line.contains(" (container ") && line.ends_with(" s so far)");
+        let is_progress = |line: &str| {
+            let said = line.split_once(" (container ").filter(|(image, _)| !image.contains(' '));
+            let said = said.and_then(|(_, rest)| rest.split_once("): "));
+            said.is_some_and(|(_, said)| said.ends_with(" s so far)") || !said.contains(' '))
+        };
         self.stdout.split_inclusive('\n').filter(|line| !is_progress(line.trim_end())).collect()
     }
 
@@ -371,7 +374,10 @@ pub(super) fn prepared_in_time(
 #[test]
 fn what_a_step_printed_is_without_the_hooks_progress() {
     let waits = "busybox:1 (container step): the kubelet pulls the image, or starts the container";
-    let stdout = format!("{waits} (5 s so far)\n{waits} (10 s so far)\non (5 s so far)\nend");
+    let reason = "busybox:1 (container step): CreateContainerError";
+    let own =
+        "on (5 s so far)\nthe job (container step): Error\na:1 (container step): it fails\nend";
+    let stdout = format!("{waits} (5 s so far)\n{reason}\n{reason} (10 s so far)\n{own}");
     let called = Called { code: 0, stdout, stderr: String::new(), response: String::new() };
-    assert_eq!(called.printed(), "on (5 s so far)\nend");
+    assert_eq!(called.printed(), own);
 }
